@@ -1,0 +1,122 @@
+"""creativity_lens: find, score, steer and doubt a creativity direction in a language model.
+
+Ten lines that use most of it:
+
+    import creativity_lens as cl
+
+    model = cl.load_model()                                  # SmolLM2-135M-Instruct, packaged
+    pairs = cl.load_contrast("stories", split="train")[:16]
+    run = cl.extract(model, pairs)                           # a direction at every layer
+    scores = cl.score_texts(model, run.directions, ["A text."], layers=20)
+    with cl.steer(model, run.directions, layers=8, strength=0.3):
+        ...                                                  # any forward pass or generate
+    texts = cl.generate(model, ["Write a story."], directions=run.directions,
+                        layers=8, strength=0.3)
+
+Names are imported when they are first used, so `import creativity_lens` itself is quick.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from creativity_lens.directions.direction import Direction, DirectionSet
+    from creativity_lens.directions.extract import Extraction, ExtractionConfig, extract
+    from creativity_lens.directions.run_files import load_run, save_run
+    from creativity_lens.directions.shipped import load_directions
+    from creativity_lens.errors import (
+        CacheError,
+        CreativityLensError,
+        DataError,
+        DirectionMismatchError,
+        InputError,
+        MissingDependencyError,
+        ModelError,
+    )
+    from creativity_lens.generation.sampling import Sampling
+    from creativity_lens.models.loading import load_model
+    from creativity_lens.models.protocol import LensModel
+    from creativity_lens.probes.separability import Separability, separability
+    from creativity_lens.prompts.pairs import ContrastPair, load_contrast, read_pairs
+    from creativity_lens.scoring.score import Scores, Text, score_texts
+    from creativity_lens.steering.generate import Generation, generate
+    from creativity_lens.steering.steer import steer
+    from creativity_lens.studies.demo import run_demo
+
+_HOMES = {
+    "CacheError": "errors",
+    "ContrastPair": "prompts.pairs",
+    "CreativityLensError": "errors",
+    "DataError": "errors",
+    "Direction": "directions.direction",
+    "DirectionMismatchError": "errors",
+    "DirectionSet": "directions.direction",
+    "Extraction": "directions.extract",
+    "ExtractionConfig": "directions.extract",
+    "Generation": "steering.generate",
+    "InputError": "errors",
+    "LensModel": "models.protocol",
+    "MissingDependencyError": "errors",
+    "ModelError": "errors",
+    "Sampling": "generation.sampling",
+    "Scores": "scoring.score",
+    "Separability": "probes.separability",
+    "Text": "scoring.score",
+    "extract": "directions.extract",
+    "generate": "steering.generate",
+    "load_contrast": "prompts.pairs",
+    "load_directions": "directions.shipped",
+    "load_model": "models.loading",
+    "load_run": "directions.run_files",
+    "read_pairs": "prompts.pairs",
+    "run_demo": "studies.demo",
+    "save_run": "directions.run_files",
+    "score_texts": "scoring.score",
+    "separability": "probes.separability",
+    "steer": "steering.steer",
+}
+
+__all__ = [
+    "CacheError",
+    "ContrastPair",
+    "CreativityLensError",
+    "DataError",
+    "Direction",
+    "DirectionMismatchError",
+    "DirectionSet",
+    "Extraction",
+    "ExtractionConfig",
+    "Generation",
+    "InputError",
+    "LensModel",
+    "MissingDependencyError",
+    "ModelError",
+    "Sampling",
+    "Scores",
+    "Separability",
+    "Text",
+    "extract",
+    "generate",
+    "load_contrast",
+    "load_directions",
+    "load_model",
+    "load_run",
+    "read_pairs",
+    "run_demo",
+    "save_run",
+    "score_texts",
+    "separability",
+    "steer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,4 @@
+"""Batched generation from token ids with a random stream for each row.
+
+Imports: errors, models, hooks.
+"""

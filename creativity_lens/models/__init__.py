@@ -1,0 +1,4 @@
+"""Models: loading, the protocol, chat rendering, batches, identity.
+
+Imports: errors, io.
+"""

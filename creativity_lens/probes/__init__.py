@@ -1,0 +1,1 @@
+"""Linear separability, its rivals and its null."""

@@ -1,0 +1,4 @@
+"""Premises, contrast pairs and instructions; what the model is asked.
+
+Imports: errors, io, models.
+"""

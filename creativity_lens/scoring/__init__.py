@@ -1,0 +1,4 @@
+"""The activation score of a text.
+
+Imports: errors, models, activations, directions, prompts.
+"""

@@ -1,0 +1,103 @@
+"""Generate text from prompts, steered or not."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from creativity_lens.directions.direction import DirectionSet
+from creativity_lens.errors import InputError
+from creativity_lens.generation.decode import FinishReason, Request, generate_ids
+from creativity_lens.generation.sampling import Sampling
+from creativity_lens.hooks.intervene import Addition, Scope
+from creativity_lens.models.chat import decode, render_prompt
+from creativity_lens.models.protocol import LensModel, check_layer
+from creativity_lens.steering.steer import Unit, additions
+
+
+class Generation(NamedTuple):
+    """One generated response."""
+
+    id: str
+    prompt: str
+    response: str
+    response_ids: tuple[int, ...]
+    finish_reason: FinishReason
+
+
+def generate(
+    model: LensModel,
+    prompts: Mapping[str, str] | Sequence[str],
+    *,
+    system: str | None = None,
+    directions: DirectionSet | None = None,
+    layers: int | Sequence[int] | None = None,
+    strength: float = 0.0,
+    unit: Unit = "relative",
+    scope: Scope = "all",
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    batch_size: int = 32,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Generation]:
+    """Generate a response to each prompt, steered if directions are given.
+
+    The same prompt id gets the same random stream with and without steering, so that a difference
+    between the two is the steering's. Strength 0 changes no token.
+
+    Args:
+        model: any `LensModel`.
+        prompts: user messages by id, or a plain list (ids are then "0", "1", …).
+        system: a system message; None leaves it to the model's chat template.
+        directions: what to steer with; None does not steer.
+        layers: where to steer; needed with `directions`.
+        strength: how much to add, in `unit`.
+        unit: `absolute` (the paper's lambda) or `relative` (share of the median token norm).
+        scope: steer `all` tokens or `generated` ones only.
+        sampling: how tokens are drawn.
+        seed: seed of the random streams.
+        batch_size: rows that decode together.
+        on_progress: called with the number of rows each batch has finished.
+
+    Returns:
+        One `Generation` for each prompt, in order.
+
+    Raises:
+        DirectionMismatchError: the directions are another model's.
+        InputError: no prompts, one that is blank or too long, a layer out of range, a strength
+            that is not finite, or directions without layers.
+    """
+    named = (
+        dict(prompts)
+        if isinstance(prompts, Mapping)
+        else {str(i): prompt for i, prompt in enumerate(prompts)}
+    )
+    if not named:
+        raise InputError("there are no prompts to generate from.")
+    for name, prompt in named.items():
+        if not prompt.strip():
+            raise InputError(f"the prompt {name!r} is empty.")
+    chosen: tuple[Addition, ...] = ()
+    if directions is not None:
+        if layers is None:
+            raise InputError("name the layer to steer at.")
+        directions.check_model(model)
+        chosen = additions(directions, layers=layers, strength=strength, unit=unit, scope=scope)
+        for addition in chosen:
+            check_layer(model, addition.layer)
+    elif layers is not None or strength:
+        raise InputError("steering needs directions: give them, or leave out layer and strength.")
+    requests = [
+        Request(name, tuple(render_prompt(model, prompt, system=system)), chosen)
+        for name, prompt in named.items()
+    ]
+    completions = generate_ids(
+        model,
+        requests,
+        sampling=sampling,
+        seed=seed,
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+    return [
+        Generation(c.id, named[c.id], decode(model, c.response_ids), c.response_ids, c.finish_reason)
+        for c in completions
+    ]

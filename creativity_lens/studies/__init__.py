@@ -1,0 +1,1 @@
+"""Declared runs that answer a question end to end."""
