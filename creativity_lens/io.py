@@ -111,12 +111,7 @@ def read_jsonl(
     for number, line in enumerate(_read(Path(path)).split("\n"), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{path}, line {number}: not valid JSON ({error.msg} at column {error.colno})."
-            ) from error
+        row = _parse_line(line, f"{path}, line {number}")
         if not isinstance(row, dict):
             raise DataError(
                 f"{path}, line {number}: expected a JSON object, got {type(row).__name__}."
@@ -137,6 +132,22 @@ def read_jsonl(
     if not rows:
         raise DataError(f"{path} is empty: it holds no JSON object.")
     return rows
+
+
+def _parse_line(line: str, where: str) -> Any:
+    try:
+        value = json.loads(line)
+        if "\\ud" in line.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where}: not valid JSON ({error.msg} at column {error.colno})."
+        ) from error
+    except UnicodeEncodeError as error:  # no tokenizer takes it, and no file
+        raise DataError(f"{where}: a string holds half of a surrogate pair.") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits or of open brackets
+        raise DataError(f"{where}: not valid JSON ({error}).") from error
+    return value
 
 
 def _read(path: Path) -> str:

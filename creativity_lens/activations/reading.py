@@ -44,7 +44,9 @@ class ReadBatch(NamedTuple):
     mask: Int[Tensor, "row pos"]
     chosen: Int[Tensor, "row pos"]
     """1 for the tokens of the span."""
-    longest_text: int
+    logits_needed: int
+    """How many of the last positions predict a text's token: the token before a text predicts its
+    first one."""
 
 
 class Readings(NamedTuple):
@@ -108,7 +110,7 @@ def read_batches(
                     "model sees is an attention sink, so put a prompt or BOS before the text."
                 )
         longest = max(len(p.text_ids) for p in rows)
-        yield ReadBatch(tuple(indices), ids, mask, chosen, longest)
+        yield ReadBatch(tuple(indices), ids, mask, chosen, min(longest + 1, ids.shape[1]))
 
 
 @torch.inference_mode()
@@ -160,15 +162,13 @@ def read_passages(
             norms=norms,
         )
         sums.aim(torch.arange(len(batch.indices), device=device), batch.chosen)
-        # The token before a text predicts its first one, hence one more position.
-        keep = min(batch.longest_text + 1, batch.ids.shape[1]) if likelihood else 0
         logits = read(
             model,
             batch.ids,
             batch.mask,
             hooks=sums.hooks() if layers else (),
             last_layer=max(layers, default=0),
-            keep_logits=keep,
+            keep_logits=batch.logits_needed if likelihood else 0,
         )
         if layers:
             means[list(batch.indices)] = sums.means()

@@ -37,14 +37,17 @@ class Request:
     """One row to generate.
 
     Attributes:
-        id: names the row's random stream; unique among the rows of a call.
+        id: names the row; unique among the rows of a call.
         prompt_ids: the prompt, up to and with the assistant header.
         additions: what is added to the residual stream of this row alone.
+        stream: names the row's random stream; None takes the id. Rows that are to differ in
+            nothing but their additions share one.
     """
 
     id: str
     prompt_ids: tuple[int, ...]
     additions: tuple[Addition, ...] = ()
+    stream: str | None = None
 
 
 class Completion(NamedTuple):
@@ -83,7 +86,7 @@ def generate_ids(
         model: any `LensModel`.
         requests: what to generate; ids must be unique.
         sampling: how tokens are drawn.
-        seed: with a row's id, determines its random stream.
+        seed: with a row's stream name (its id), determines its random numbers.
         batch_size: rows that decode together; more is faster for each token and needs more memory.
         on_progress: called with the number of rows each batch has finished.
 
@@ -137,7 +140,12 @@ def generate_batch(
     ends = stop_ids(model)
     ids, mask = left_pad([r.prompt_ids for r in requests], device=device)
     streams = torch.stack(
-        [torch.from_numpy(row_stream(seed, r.id, sampling.max_new_tokens)) for r in requests]
+        [
+            torch.from_numpy(
+                row_stream(seed, r.id if r.stream is None else r.stream, sampling.max_new_tokens)
+            )
+            for r in requests
+        ]
     )
     steering = RowAdditions([r.additions for r in requests], device=device)
     hooks = steering.hooks() + (capture.sums.hooks() if capture else [])

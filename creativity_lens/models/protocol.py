@@ -137,9 +137,9 @@ def step(
         if traits.legacy_cache:
             if cache is None:
                 # transformer-lens 3.9 only: this import fails, and is not reached, on 4.
-                from transformer_lens import HookedTransformerKeyValueCache  # noqa: PLC0415
+                from transformer_lens import TransformerLensKeyValueCache
 
-                cache = HookedTransformerKeyValueCache.init_cache(
+                cache = TransformerLensKeyValueCache.init_cache(
                     model.cfg, model_device(model), ids.shape[0]
                 )
             logits = model(

@@ -1,1 +1,4 @@
-"""Functions that return Plotly figures."""
+"""Functions that take results and return `plotly.graph_objects.Figure`; they print nothing.
+
+Imports: errors, stats. Any room's results may be passed in.
+"""

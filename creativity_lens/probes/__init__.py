@@ -1,1 +1,4 @@
-"""Linear separability, its rivals and its null."""
+"""Linear separability, its cheap rivals and its null.
+
+Imports: errors, stats.
+"""

@@ -23,6 +23,7 @@ from creativity_lens.activations.reading import (
     Passage,
     ReadBatch,
     read_batches,
+    text_nll,
 )
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.errors import DataError, InputError
@@ -56,6 +57,8 @@ class Scores(NamedTuple):
     layers: tuple[int, ...]
     values: NDArray[np.float64]
     """`[text, layer]`, each in [-1, 1]."""
+    nll: NDArray[np.float64]
+    """Mean negative log-likelihood (nats a token) in the same context; NaN if not asked for."""
 
 
 def score_texts(
@@ -66,6 +69,7 @@ def score_texts(
     layers: int | Sequence[int] | None = None,
     variant: Variant = "cosine",
     window: int | None = None,
+    likelihood: bool = False,
     batch_size: int = BATCH_SIZE,
     max_batch_tokens: int = MAX_BATCH_TOKENS,
     on_progress: Callable[[int], None] | None = None,
@@ -83,6 +87,7 @@ def score_texts(
         variant: `cosine` (the paper's) or `centred`.
         window: read a long text in windows of this many tokens, each after the same prompt, and
             average them weighted by their tokens; None reads it whole.
+        likelihood: also compute each text's mean NLL, which needs the pass to run all layers.
         batch_size: most texts in a batch.
         max_batch_tokens: most tokens in a batch.
         on_progress: called with the number of windows each batch has finished.
@@ -120,19 +125,31 @@ def score_texts(
 
     values = np.zeros((len(items), len(chosen)))
     weights = np.zeros(len(items))
+    nll = np.zeros(len(items)) if likelihood else np.full(len(items), np.nan)
     batches = read_batches(
         model, passages, batch_size=batch_size, max_batch_tokens=max_batch_tokens
     )
     for batch in batches:
         sums = _CosineSums(directions, chosen, batch, variant)
-        read(model, batch.ids, batch.mask, hooks=sums.hooks(), last_layer=max(chosen))
+        logits = read(
+            model,
+            batch.ids,
+            batch.mask,
+            hooks=sums.hooks(),
+            last_layer=max(chosen),
+            keep_logits=batch.logits_needed if likelihood else 0,
+        )
         counts = batch.chosen.sum(dim=1).cpu().numpy()
         for row, index in enumerate(batch.indices):
             values[owner[index]] += sums.totals[row]
             weights[owner[index]] += counts[row]
+            if logits is not None:
+                part_nll = text_nll(logits[row], batch.ids[row], passages[index])
+                nll[owner[index]] += counts[row] * part_nll
         if on_progress is not None:
             on_progress(len(batch.indices))
-    return Scores(tuple(t.id for t in items), n_tokens, chosen, values / weights[:, None])
+    names = tuple(item.id for item in items)
+    return Scores(names, n_tokens, chosen, values / weights[:, None], nll / weights)
 
 
 def scoring_context(

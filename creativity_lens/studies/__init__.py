@@ -1,1 +1,4 @@
-"""Declared runs that answer a question end to end."""
+"""Declared runs that answer a question end to end.
+
+Imports: every room before it.
+"""

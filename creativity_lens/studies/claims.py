@@ -1,0 +1,165 @@
+"""Claims: what a report says, each with its estimate, null, rival and a verdict that follows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from creativity_lens.stats import Interval
+
+Verdict = Literal["supported", "not supported", "with a caveat"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of the table that opens a report.
+
+    Attributes:
+        statement: the claim, in words that could turn out false.
+        estimate: the number that speaks to it and its 95 % interval.
+        unit: what the number is.
+        null: what it would be if there were nothing, and how that was found.
+        rival: the best cheap alternative, and how it does.
+        verdict: follows from the numbers by the rule in `reason`.
+        reason: one sentence.
+    """
+
+    statement: str
+    estimate: Interval
+    unit: str
+    null: str
+    rival: str
+    verdict: Verdict
+    reason: str
+
+
+def readable_claim(
+    statement: str,
+    probe: Interval,
+    *,
+    p_value: float,
+    null_95: float,
+    n_permutations: int,
+    rival: str,
+    rival_estimate: float,
+    advantage: Interval,
+    instruction_in_context: bool,
+) -> Claim:
+    """A claim that the contrast can be read from the residual stream.
+
+    Supported only if the label-swap null is rejected (p < 0.05, corrected over layers) and the
+    paired interval of (probe - best rival) excludes 0; and with a caveat if the instruction that
+    defines the contrast was itself in the model's context.
+    """
+    beats_null = p_value < 0.05
+    beats_rival = advantage.low > 0
+    verdict: Verdict = "not supported"
+    if not beats_null:
+        reason = "Swapping the labels within premises does as well."
+    elif not beats_rival:
+        reason = (
+            "It beats swapped labels, but a classifier that never saw the model does about as "
+            "well, so the model's activations are not shown to add anything."
+        )
+    elif instruction_in_context:
+        verdict = "with a caveat"
+        reason = (
+            "It beats the null and the rival, but the instruction stood in the model's context: "
+            "what is read may be the instruction."
+        )
+    else:
+        verdict = "supported"
+        reason = "It beats the null, and the best rival by an interval that excludes 0."
+    return Claim(
+        statement=statement,
+        estimate=probe,
+        unit="AUROC, layer chosen within the folds",
+        null=(
+            f"95 % of the largest AUROC over layers with swapped labels: {null_95:.2f} "
+            f"(p = {p_value:.3f}, {n_permutations} swaps)"
+        ),
+        rival=(
+            f"{rival}: {rival_estimate:.2f}; probe minus best rival {advantage.estimate:+.2f} "
+            f"[{advantage.low:+.2f}, {advantage.high:+.2f}]"
+        ),
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def ranking_claim(
+    accuracy: Interval,
+    *,
+    n_pairs: int,
+    layer: int,
+    null_95: float,
+    n_null: int,
+    rival: str,
+    rival_accuracy: float,
+    advantage: Interval,
+) -> Claim:
+    """A claim that the score ranks the two texts of an unseen pair."""
+    verdict: Verdict = "not supported"
+    if accuracy.estimate <= null_95 or accuracy.low <= 0.5:
+        reason = "The interval holds chance, or random directions do as well."
+    elif advantage.low <= 0:
+        verdict = "with a caveat"
+        reason = "Better than chance, but not shown to be better than the best cheap rival."
+    else:
+        verdict = "supported"
+        reason = "Better than chance, than random directions and than the best cheap rival."
+    return Claim(
+        statement=(
+            f"The score (mean cosine at layer {layer}) ranks the creative text of an unseen premise "
+            "above the uncreative one, with the instruction out of sight."
+        ),
+        estimate=accuracy,
+        unit=f"share of {n_pairs} held-out pairs; chance 0.5",
+        null=(
+            f"95 % of directions drawn from the within-class covariance: {null_95:.2f} "
+            f"({n_null} draws, the better sign of each)"
+        ),
+        rival=(
+            f"{rival}: {rival_accuracy:.2f}; score minus rival {advantage.estimate:+.2f} "
+            f"[{advantage.low:+.2f}, {advantage.high:+.2f}]"
+        ),
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def steering_claim(
+    statement: str,
+    change: Interval,
+    *,
+    cost: Interval,
+    read_layer: int,
+    n_prompts: int,
+    random_changes: tuple[float, ...],
+    rival: str,
+) -> Claim:
+    """A claim that steering raises the score that the unsteered model reads elsewhere."""
+    largest = max(random_changes, key=abs)
+    verdict: Verdict = "not supported"
+    if change.low <= 0:
+        reason = "The interval of the change holds 0."
+    elif change.estimate <= max(abs(value) for value in random_changes):
+        reason = "Random directions of the same length move the score as far."
+    else:
+        verdict = "with a caveat"
+        reason = (
+            "The texts move the way the direction points, more than random directions move them. "
+            "The ruler is made from the same contrast as the lever: whether people find the texts "
+            f"more creative is another question. Cost: {cost.estimate:+.2f} nats a token "
+            f"[{cost.low:+.2f}, {cost.high:+.2f}]."
+        )
+    return Claim(
+        statement=statement,
+        estimate=change,
+        unit=f"change of the score at layer {read_layer}, {n_prompts} prompts",
+        null=(
+            f"{len(random_changes)} directions from the within-class covariance, same length: the "
+            f"largest change is {largest:+.3f}"
+        ),
+        rival=rival,
+        verdict=verdict,
+        reason=reason,
+    )

@@ -1,0 +1,61 @@
+"""Shared fixtures: two tiny random models, and the packaged real one.
+
+Shapes in the package are checked at run time here: the import hook makes jaxtyping annotations
+real, with beartype.
+"""
+
+import os
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# Before the first import of the package, or there is nothing left to hook.
+install_import_hook("creativity_lens", "beartype.beartype")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+from creativity_lens.prompts.pairs import ContrastPair, load_contrast  # noqa: E402
+from tests.tiny import tiny_model  # noqa: E402
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session", params=["llama", "gpt2"])
+def model(request, tmp_path_factory):
+    """Each test that asks for `model` runs on a Llama-like and on a GPT-2-like model."""
+    return tiny_model(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory):
+    """One tiny model, for tests that need not run on both."""
+    return tiny_model("llama", tmp_path_factory.mktemp("one-llama"))
+
+
+@pytest.fixture(scope="session")
+def pairs() -> list[ContrastPair]:
+    """A few shipped pairs; short enough for a tiny context."""
+    return load_contrast("stories")[:6]
+
+
+@pytest.fixture(scope="session")
+def real_model():
+    """The packaged model (slow: the first use on a machine converts it)."""
+    from creativity_lens.models.loading import load_model
+
+    return load_model()
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """Write a text file into a fresh folder and return its path."""
+
+    def _write(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return _write
