@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from creativity_lens.steering.steer import steer
     from creativity_lens.studies.demo import run_demo
 
+__version__ = "0.1.0"
+
 _HOMES = {
     "CacheError": "errors",
     "ContrastPair": "prompts.pairs",

@@ -91,7 +91,9 @@ def auroc(
 
 
 def auroc_draws(
-    positive: Float[Array, " row"], negative: Float[Array, " row"], weights: Float[Array, "draw row"]
+    positive: Float[Array, " row"],
+    negative: Float[Array, " row"],
+    weights: Float[Array, "draw row"],
 ) -> Float[Array, " draw"]:
     """AUROC of each bootstrap draw; row i of both sides belongs to the same group."""
     above = np.sign(positive[:, None] - negative[None, :]) / 2 + 0.5

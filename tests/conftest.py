@@ -20,7 +20,17 @@ import torch  # noqa: E402
 from creativity_lens.prompts.pairs import ContrastPair, load_contrast  # noqa: E402
 from tests.tiny import tiny_model  # noqa: E402
 
-torch.set_num_threads(2)
+# A second thread only slows tiny matrix products down, tenfold on a busy machine.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _threads(request):
+    """The real model gets two threads."""
+    if request.node.get_closest_marker("slow"):
+        torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", params=["llama", "gpt2"])

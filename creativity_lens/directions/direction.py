@@ -136,6 +136,8 @@ class DirectionSet:
             provenance = json.loads(metadata[_METADATA_KEY])
         except json.JSONDecodeError as error:
             raise DataError(f"{path}: its provenance is not valid JSON ({error.msg}).") from error
+        if not isinstance(provenance, dict):
+            raise DataError(f"{path}: its provenance is not a JSON object.")
         if provenance.get("schema_version") != SCHEMA_VERSION:
             raise DataError(
                 f"{path} has schema version {provenance.get('schema_version')!r}; this version of "

@@ -5,7 +5,7 @@ the model decodes (or re-reads), and let go.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 import torch
@@ -69,7 +69,7 @@ class ExtractionConfig:
     contrast: Contrast = "instruction"
     context: Context = "as-generated"
     span: Span = "response"
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     samples: int = 1
     seed: int = 0
     unit_tokens: bool = False
@@ -209,9 +209,7 @@ def extract(
     pairs_a_batch = max(1, config.batch_size // rows_a_pair)
     for start in range(0, len(pairs), pairs_a_batch):
         chunk = slice(start * rows_a_pair, (start + pairs_a_batch) * rows_a_pair)
-        completions, means = _generate_and_read(
-            model, sides[chunk], requests[chunk], config, norms
-        )
+        completions, means = _generate_and_read(model, sides[chunk], requests[chunk], config, norms)
         for first in range(0, len(completions), rows_a_pair):
             members = range(first, first + rows_a_pair)
             if any(not completions[i].response_ids for i in members):
@@ -299,7 +297,6 @@ def _generate_and_read(
     """Responses of one batch and each one's mean; NaN where a response is empty."""
     layers = range(int(model.cfg.n_layers))
     d_model = int(model.cfg.d_model)
-    settings = {"sampling": config.sampling, "seed": config.seed}
     if config.context == "as-generated":
         sums = ResidualSums(
             len(sides),
@@ -310,10 +307,14 @@ def _generate_and_read(
             norms=norms,
         )
         completions = generate_batch(
-            model, requests, capture=Capture(sums, config.span), **settings
+            model,
+            requests,
+            sampling=config.sampling,
+            seed=config.seed,
+            capture=Capture(sums, config.span),
         )
         return completions, sums.means()
-    completions = generate_batch(model, requests, **settings)
+    completions = generate_batch(model, requests, sampling=config.sampling, seed=config.seed)
     full = [i for i, completion in enumerate(completions) if completion.response_ids]
     passages = [
         Passage(sides[i].row_id, sides[i].read_prompt_ids, completions[i].response_ids)

@@ -50,9 +50,7 @@ def save_run(
             "share_of_tokens_above_3x_median_norm": [
                 round(float(share), 6) for share in extraction.norm_spikes
             ],
-            "files": {
-                name: sha256_file(home / name) for name in (CONTRAST_FILE, DIRECTIONS_FILE)
-            },
+            "files": {name: sha256_file(home / name) for name in (CONTRAST_FILE, DIRECTIONS_FILE)},
         },
     )
     return home
@@ -80,8 +78,6 @@ def read_contrast(path: str | os.PathLike[str]) -> list[ContrastRow]:
         missing = [name for name in names if name not in row]
         if missing:
             raise DataError(f"{path}, line {number}: missing {', '.join(missing)}.")
-        values = {
-            name: tuple(row[name]) if name.endswith("_ids") else row[name] for name in names
-        }
+        values = {name: tuple(row[name]) if name.endswith("_ids") else row[name] for name in names}
         rows.append(ContrastRow(**values))
     return rows

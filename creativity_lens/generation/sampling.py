@@ -69,7 +69,7 @@ def choose(
     sampling: Sampling,
     uniforms: Float[Tensor, " row"],
 ) -> Int[Tensor, " row"]:
-    """Draw one token for each row by inverting the cumulative distribution at its uniform number."""
+    """Draw one token for each row: the inverse of its cumulative distribution at its uniform."""
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)

@@ -32,7 +32,8 @@ class NormHistogram:
     def add(self, index: int, norms: Float[Tensor, " token"]) -> None:
         """Count the norms of some tokens at layer number `index`."""
         logs = norms.float().clamp_min(1e-30).log()
-        bins = ((logs - _LOG_LOW) / _LOG_WIDTH).floor().long().clamp_(0, _BINS - 1)
+        # Clamped before it becomes an integer: an infinite norm has none, and would count as 0.
+        bins = ((logs - _LOG_LOW) / _LOG_WIDTH).floor().clamp_(0, _BINS - 1).long()
         self._counts[index].index_add_(0, bins, torch.ones_like(bins))
 
     def median(self) -> Float[Tensor, " layer"]:

@@ -20,7 +20,9 @@ class Batch(NamedTuple):
     """1 for real tokens, 0 for padding; from the lengths, never from `ids != pad`."""
 
 
-def left_pad(rows: Sequence[TokenIds], *, pad_id: int = 0, device: torch.device | str = "cpu") -> Batch:
+def left_pad(
+    rows: Sequence[TokenIds], *, pad_id: int = 0, device: torch.device | str = "cpu"
+) -> Batch:
     """Pad `rows` on the left to a common length.
 
     The pad id never matters to the result, since the mask hides it; it need only be a valid id.

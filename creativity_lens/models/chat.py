@@ -30,20 +30,22 @@ def render_prompt(model: LensModel, user: str, *, system: str | None = None) -> 
     if not has_chat_template(tokenizer):
         text = "\n\n".join(part for part in (system, user) if part) + "\n\n"
         return [*_bos(tokenizer), *text_ids(model, text)]
+    separate = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     merged = [{"role": "user", "content": f"{system}\n\n{user}" if system else user}]
-    messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-    try:
-        text = _apply(tokenizer, messages if system else merged)
-    except Exception as error:  # a jinja template may raise anything
-        if not system:
-            raise ModelError(
-                f"this model's chat template cannot render a user message: {error}"
-            ) from error
-        text = _apply(tokenizer, merged)
-    return text_ids(model, text)
+    failure: Exception | None = None
+    for messages in (separate, merged) if system else (merged,):
+        try:
+            text = _apply(tokenizer, messages)
+        except Exception as error:  # a jinja template may raise anything
+            failure = error
+        else:
+            return text_ids(model, text)
+    raise ModelError(
+        f"this model's chat template cannot render a user message: {failure}"
+    ) from failure
 
 
-def _apply(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
+def _apply(tokenizer: Any, messages: Sequence[dict[str, str | None]]) -> str:
     rendered = tokenizer.apply_chat_template(
         list(messages), tokenize=False, add_generation_prompt=True
     )

@@ -9,7 +9,12 @@ from typing import Any
 
 import torch
 
-from creativity_lens.errors import CreativityLensError, InputError, MissingDependencyError, ModelError
+from creativity_lens.errors import (
+    CreativityLensError,
+    InputError,
+    MissingDependencyError,
+    ModelError,
+)
 from creativity_lens.models.identity import remember
 from creativity_lens.models.packaged import DEFAULT_MODEL, packaged_model_folder
 
@@ -74,7 +79,7 @@ def load_model(
 
 def _existing(name: str) -> str:
     path = Path(name).expanduser()
-    if path.is_dir():
+    if name.strip() and path.is_dir():  # a blank name would be the current folder
         if not (path / "config.json").is_file():
             raise ModelError(f"the folder {name} holds no config.json: it is not a saved model.")
         return str(path)
@@ -89,9 +94,18 @@ def _explain(name: str, error: Exception) -> str:
     kind = type(error).__name__
     chain = {type(e).__name__ for e in _causes(error)} | {kind}
     if chain & {"GatedRepoError"}:
-        return f"{name!r} is gated on the Hugging Face Hub: accept its terms and run `hf auth login`."
-    if chain & {"ConnectError", "ConnectionError", "LocalEntryNotFoundError", "OfflineModeIsEnabled",
-                "ConnectTimeout", "ProxyError", "MaxRetryError"}:
+        return (
+            f"{name!r} is gated on the Hugging Face Hub: accept its terms and run `hf auth login`."
+        )
+    if chain & {
+        "ConnectError",
+        "ConnectionError",
+        "LocalEntryNotFoundError",
+        "OfflineModeIsEnabled",
+        "ConnectTimeout",
+        "ProxyError",
+        "MaxRetryError",
+    }:
         return (
             f"cannot reach the Hugging Face Hub for {name!r}, and it is not in the local cache. "
             f"Check the network, pass a local folder, or use the packaged model {DEFAULT_MODEL!r}."

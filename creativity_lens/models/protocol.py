@@ -240,9 +240,7 @@ def keep_rows(cache: Any, rows: Int[Tensor, " kept"]) -> Any:
 def stop_ids(model: LensModel) -> frozenset[int]:
     """The token ids that end a generation: the tokenizer's EOS and the model's own list."""
     found: set[int] = set()
-    generation_config = getattr(
-        getattr(model, "original_model", None), "generation_config", None
-    )
+    generation_config = getattr(getattr(model, "original_model", None), "generation_config", None)
     for owner in (model.tokenizer, generation_config):
         value = getattr(owner, "eos_token_id", None)
         if isinstance(value, int):

@@ -95,12 +95,12 @@ def separability_figure(
         figure.add_hline(y=0.5, line={"color": INK, "width": 0.7}, row=1, col=column)
         figure.update_xaxes(title_text="layer", row=1, col=column)
     figure.update_yaxes(title_text="AUROC (0.5 = chance)", range=[0.3, 1.02], row=1, col=1)
-    return styled(figure, title="Where creative and uncreative answers can be told apart", height=480)
+    return styled(
+        figure, title="Where creative and uncreative answers can be told apart", height=480
+    )
 
 
-def norms_figure(
-    difference_norms: Sequence[float], residual_norms: Sequence[float]
-) -> go.Figure:
+def norms_figure(difference_norms: Sequence[float], residual_norms: Sequence[float]) -> go.Figure:
     """Length of the difference of means beside the median token norm, by layer (log scale)."""
     layers = list(range(len(difference_norms)))
     share = np.asarray(difference_norms) / np.asarray(residual_norms)

@@ -132,7 +132,9 @@ def arms_figure(
     figure.add_vline(x=0, line={"color": INK, "width": 0.7})
     figure.update_xaxes(title_text="cost: change of NLL (nats a token; right is less fluent)")
     figure.update_yaxes(title_text=f"effect: change of the score at layer {read_layer}")
-    return styled(figure, title="Effect and cost of each arm on prompts that chose nothing", height=460)
+    return styled(
+        figure, title="Effect and cost of each arm on prompts that chose nothing", height=460
+    )
 
 
 def _error(interval: Interval) -> dict[str, object]:

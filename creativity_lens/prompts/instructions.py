@@ -64,9 +64,7 @@ class Instructions:
             return Prompt(self.neutral[0], getattr(pair, condition), "neutral-0")
         digest = hashlib.sha256(f"{seed}/{pair.id}/{sample}".encode()).digest()
         k = int.from_bytes(digest[:8]) % len(self.creative)
-        return Prompt(
-            getattr(self, condition)[k], self._request(pair), f"{condition}-{k}"
-        )
+        return Prompt(getattr(self, condition)[k], self._request(pair), f"{condition}-{k}")
 
     def neutral_prompt(self, pair: ContrastPair) -> Prompt:
         """The prompt under which both sides of a pair are re-read: it says nothing of creativity."""
@@ -106,8 +104,10 @@ def load_instructions(path: str | os.PathLike[str] | None = None) -> Instruction
     lists: dict[str, tuple[str, ...]] = {}
     for kind in _KINDS:
         values = table.get(kind)
-        if not isinstance(values, list) or not values or not all(
-            isinstance(v, str) and v.strip() for v in values
+        if (
+            not isinstance(values, list)
+            or not values
+            or not all(isinstance(v, str) and v.strip() for v in values)
         ):
             raise DataError(f"{source}: {kind!r} must be a list of sentences that is not empty.")
         lists[kind] = tuple(values)

@@ -5,7 +5,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from creativity_lens.errors import DataError, InputError
 from creativity_lens.io import read_jsonl
@@ -96,10 +96,22 @@ def load_contrast(name: str = "stories", *, split: Split | None = None) -> list[
     Raises:
         InputError: unknown name or split.
     """
-    if split is not None and split not in get_args(Split):
+    check_split(split)
+    return select_split(read_pairs(data_path("prompts", f"{name}.jsonl")), split)
+
+
+def check_split(split: str | None) -> Split | None:
+    """Return `split` if there is such a split.
+
+    Raises:
+        InputError: there is not.
+    """
+    for known in get_args(Split):
+        if split == known:
+            return cast(Split, known)
+    if split is not None:
         raise InputError(f"unknown split {split!r}; choose one of {', '.join(get_args(Split))}.")
-    pairs = read_pairs(data_path("prompts", f"{name}.jsonl"))
-    return select_split(pairs, split)
+    return None
 
 
 def select_split(pairs: Sequence[ContrastPair], split: Split | None) -> list[ContrastPair]:

@@ -1,1 +1,4 @@
-"""The self-contained HTML report."""
+"""The self-contained HTML report.
+
+Imports: every room's results, and plots.
+"""

@@ -98,7 +98,9 @@ def score_texts(
             layer out of range.
     """
     if variant not in get_args(Variant):
-        raise InputError(f"unknown variant {variant!r}; choose one of {', '.join(get_args(Variant))}.")
+        raise InputError(
+            f"unknown variant {variant!r}; choose one of {', '.join(get_args(Variant))}."
+        )
     if window is not None and window < 2:
         raise InputError(f"a window needs at least 2 tokens, got {window}.")
     directions.check_model(model)
@@ -152,9 +154,7 @@ def score_texts(
     return Scores(names, n_tokens, chosen, values / weights[:, None], nll / weights)
 
 
-def scoring_context(
-    model: LensModel, provenance: Any, *, prompt: str | None = None
-) -> list[int]:
+def scoring_context(model: LensModel, provenance: Any, *, prompt: str | None = None) -> list[int]:
     """Token ids that stand before a text when it is scored.
 
     With a `prompt`: that, as the user's turn under the neutral system prompt recorded with the

@@ -98,6 +98,8 @@ def generate(
         on_progress=on_progress,
     )
     return [
-        Generation(c.id, named[c.id], decode(model, c.response_ids), c.response_ids, c.finish_reason)
+        Generation(
+            c.id, named[c.id], decode(model, c.response_ids), c.response_ids, c.finish_reason
+        )
         for c in completions
     ]

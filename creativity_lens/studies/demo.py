@@ -33,7 +33,13 @@ from creativity_lens.probes.separability import HeldOutScores, Separability, sep
 from creativity_lens.prompts.instructions import Instructions, load_instructions
 from creativity_lens.prompts.pairs import ContrastPair, load_contrast, select_split
 from creativity_lens.scoring.score import Text, score_texts
-from creativity_lens.stats import Interval, bootstrap_weights, mean_interval, percentile_interval, wins
+from creativity_lens.stats import (
+    Interval,
+    bootstrap_weights,
+    mean_interval,
+    percentile_interval,
+    wins,
+)
 from creativity_lens.steering.steer import absolute_strength, additions
 from creativity_lens.studies.claims import Claim, ranking_claim, readable_claim, steering_claim
 from creativity_lens.studies.steering_arms import (
@@ -364,9 +370,7 @@ def _read(
 def _separate(
     means: Float[Tensor, "pair side layer d_model"], groups: Sequence[str], config: DemoConfig
 ) -> Separability:
-    return separability(
-        means[:, 0], means[:, 1], groups, n_permutations=config.n_permutations
-    )
+    return separability(means[:, 0], means[:, 1], groups, n_permutations=config.n_permutations)
 
 
 def _reading_layer(found: Separability, *, avoid: int) -> int:
@@ -414,9 +418,7 @@ def _score_held_out(
     best = max(rivals, key=lambda name: float(rivals[name].mean()))
     weights = bootstrap_weights(test.groups, 2000)
     difference = pairwise - rivals[best]
-    gain = percentile_interval(
-        float(difference.mean()), weights @ difference / weights.sum(axis=1)
-    )
+    gain = percentile_interval(float(difference.mean()), weights @ difference / weights.sum(axis=1))
     claim = ranking_claim(
         accuracy,
         n_pairs=len(pairwise),
@@ -495,8 +497,11 @@ def _final_arms(
             "absolute",
         ),
         *(
-            Arm(f"random-{i}", f"random direction {i + 1}, same length",
-                (Addition(layer, vector * length),))
+            Arm(
+                f"random-{i}",
+                f"random direction {i + 1}, same length",
+                (Addition(layer, vector * length),),
+            )
             for i, vector in enumerate(random)
         ),
     ]

@@ -1,0 +1,572 @@
+"""The commands. Each reads its files, calls a room, and writes what came back."""
+
+import math
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from creativity_lens import __version__
+from creativity_lens.cli import terminal
+from creativity_lens.cli.presets import settle
+from creativity_lens.errors import CreativityLensError, DataError, InputError
+from creativity_lens.io import (
+    check_writable,
+    read_jsonl,
+    sha256_file,
+    write_csv,
+    write_json,
+    write_jsonl,
+    write_text,
+)
+from creativity_lens.models.packaged import DEFAULT_MODEL
+
+app = typer.Typer(
+    name="creativity-lens",
+    help="Find, score, steer and doubt a creativity direction in a language model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Contrast(StrEnum):
+    """Kinds of contrast."""
+
+    instruction = "instruction"
+    premise = "premise"
+
+
+class Context(StrEnum):
+    """Contexts a response is read in."""
+
+    as_generated = "as-generated"
+    neutral = "neutral"
+
+
+class Span(StrEnum):
+    """Tokens that count."""
+
+    response = "response"
+    last = "last"
+    prompt_last = "prompt-last"
+
+
+class Variant(StrEnum):
+    """Variants of the score."""
+
+    cosine = "cosine"
+    centred = "centred"
+
+
+class Unit(StrEnum):
+    """Units of strength."""
+
+    absolute = "absolute"
+    relative = "relative"
+
+
+class Scope(StrEnum):
+    """Tokens that are steered."""
+
+    all = "all"
+    generated = "generated"
+
+
+class Preset(StrEnum):
+    """Named settings."""
+
+    paper = "paper"
+
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="Packaged name, Hugging Face id, or local folder.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+PresetOption = Annotated[
+    Preset | None,
+    typer.Option(
+        help="`paper`: layer 8, λ = 3 absolute, difference of means over response tokens, contrast "
+        "premise, context as-generated (arXiv 2412.06060)."
+    ),
+]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random streams.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Most tokens in a response.")]
+Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Nucleus, in (0, 1].")]
+MinP = Annotated[float, typer.Option("--min-p", help="Least share of the likeliest, in [0, 1).")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows that run together.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        terminal.results.print(f"creativity-lens {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report and the run's files.")] = Path(
+        "demo-report"
+    ),
+    model: ModelOption = DEFAULT_MODEL,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    seed: SeedOption = 0,
+    json: JsonOption = False,
+) -> None:
+    """Run the main job on a real model and write a report: about five minutes on two cores.
+
+    Example:
+        creativity-lens demo --out demo-report
+    """
+    check_writable(out, folder=True)
+    started = time.perf_counter()
+    lens = _load(model, device, dtype)
+    from creativity_lens.directions.extract import ExtractionConfig
+    from creativity_lens.directions.run_files import save_run
+    from creativity_lens.generation.sampling import Sampling
+    from creativity_lens.report.demo import render_demo
+    from creativity_lens.studies.demo import DemoConfig, run_demo
+
+    base = DemoConfig()
+    extraction = ExtractionConfig(
+        sampling=Sampling(max_new_tokens=base.extraction.sampling.max_new_tokens), seed=seed
+    )
+    with terminal.staged_progress() as on_progress:
+        result = run_demo(lens, DemoConfig(extraction=extraction), on_progress=on_progress)
+    command = _command_line()
+    seconds = time.perf_counter() - started
+    save_run(
+        result.extraction,
+        out,
+        manifest={"command": command, "seconds": round(seconds, 1), "stages": result.seconds},
+    )
+    write_jsonl(out / "held-out.jsonl", (row.to_dict() for row in result.test_rows))
+    claims = [
+        {
+            "claim": claim.statement,
+            "estimate": claim.estimate.estimate,
+            "ci_low": claim.estimate.low,
+            "ci_high": claim.estimate.high,
+            "unit": claim.unit,
+            "null": claim.null,
+            "rival": claim.rival,
+            "verdict": claim.verdict,
+            "reason": claim.reason,
+        }
+        for claim in result.claims
+    ]
+    write_json(out / "claims.json", claims)
+    write_text(out / "report.html", render_demo(result, command=command))
+    if json:
+        terminal.print_json({"report": str(out / "report.html"), "claims": claims})
+        return
+    terminal.print_table(
+        ("claim", "estimate", "95 % interval", "verdict"),
+        [
+            (
+                claim.statement,
+                f"{claim.estimate.estimate:.3f}",
+                f"{claim.estimate.low:.3f} to {claim.estimate.high:.3f}",
+                claim.verdict,
+            )
+            for claim in result.claims
+        ],
+    )
+    terminal.summary({"report": str(out / "report.html"), "time": f"{seconds:.0f} s"})
+
+
+@app.command()
+def extract(
+    pairs: Annotated[Path, typer.Option(help="Contrast pairs (JSONL).")],
+    out: Annotated[Path, typer.Option(help="Folder for the run's files.")],
+    model: ModelOption = DEFAULT_MODEL,
+    contrast: Annotated[
+        Contrast | None, typer.Option(help="What differs within a pair. [default: instruction]")
+    ] = None,
+    context: Annotated[
+        Context | None, typer.Option(help="What a response is read after. [default: as-generated]")
+    ] = None,
+    span: Annotated[
+        Span | None, typer.Option(help="Which tokens count. [default: response]")
+    ] = None,
+    max_new_tokens: MaxNewTokens = 64,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.05,
+    samples: Annotated[int, typer.Option(help="Responses for each side of each pair.")] = 1,
+    split: Annotated[
+        str | None, typer.Option(help="Use only the pairs of this split: train, dev or test.")
+    ] = None,
+    instructions: Annotated[
+        Path | None, typer.Option(help="Other instructions than the shipped ones (TOML).")
+    ] = None,
+    unit_tokens: Annotated[
+        bool, typer.Option("--unit-tokens", help="Divide each token by its norm before the mean.")
+    ] = False,
+    seed: SeedOption = 0,
+    batch_size: BatchSize = 32,
+    preset: PresetOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    json: JsonOption = False,
+) -> None:
+    """Extract a direction at every layer from contrast pairs.
+
+    Writes contrast.jsonl, directions.safetensors and manifest.json to --out.
+
+    Examples:
+        creativity-lens extract --pairs pairs.jsonl --out run
+
+        creativity-lens extract --pairs pairs.jsonl --out run --preset paper -m org/model
+    """
+    from creativity_lens.directions.extract import ExtractionConfig
+    from creativity_lens.directions.extract import extract as run_extraction
+    from creativity_lens.directions.run_files import save_run
+    from creativity_lens.generation.sampling import Sampling
+    from creativity_lens.prompts.instructions import load_instructions
+    from creativity_lens.prompts.pairs import check_split, read_pairs, select_split
+
+    check_writable(out, folder=True)
+    chosen = settle(
+        preset,
+        {"contrast": contrast, "context": context, "span": span},
+        {"contrast": "instruction", "context": "as-generated", "span": "response"},
+    )
+    config = ExtractionConfig(
+        contrast=_plain(chosen["contrast"]),
+        context=_plain(chosen["context"]),
+        span=_plain(chosen["span"]),
+        sampling=Sampling(max_new_tokens, temperature, top_p, min_p),
+        samples=samples,
+        seed=seed,
+        unit_tokens=unit_tokens,
+        batch_size=batch_size,
+    )
+    chosen_split = check_split(split)
+    wanted = select_split(read_pairs(pairs), chosen_split)
+    if not wanted:
+        raise InputError(f"{pairs} holds no pair of split {split}.")
+    texts = load_instructions(instructions)
+    lens = _load(model, device, dtype)
+    started = time.perf_counter()
+    with terminal.progress_bar("extracting", len(wanted), "pairs") as advance:
+        found = run_extraction(lens, wanted, config, instructions=texts, on_progress=advance)
+    save_run(
+        found,
+        out,
+        manifest={
+            "command": _command_line(),
+            "preset": preset,
+            "pairs_file": pairs.name,
+            "pairs_file_sha256": sha256_file(pairs),
+            "split": split,
+            "seconds": round(time.perf_counter() - started, 1),
+        },
+    )
+    report = {
+        "out": str(out),
+        "pairs": len(wanted) - len(found.dropped),
+        "dropped": list(found.dropped),
+        "layers": len(found.directions),
+    }
+    if json:
+        terminal.print_json(report)
+        return
+    terminal.summary(
+        {
+            "directions": str(out / "directions.safetensors"),
+            "pairs": f"{report['pairs']} used, {len(found.dropped)} dropped (a side was empty)",
+            "layers": str(report["layers"]),
+        }
+    )
+
+
+@app.command()
+def score(
+    directions: Annotated[
+        Path | None,
+        typer.Option(help="Directions file; the packaged model's own set if left out."),
+    ] = None,
+    texts: Annotated[
+        Path | None, typer.Option(help="Texts to score: JSONL with id, text and, if known, prompt.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV for the scores of --texts.")] = None,
+    text: Annotated[str | None, typer.Option(help="One text to score.")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Layer to read at. [default: two thirds of the depth]")
+    ] = None,
+    all_layers: Annotated[bool, typer.Option("--all-layers", help="One score a layer.")] = False,
+    variant: Annotated[
+        Variant | None,
+        typer.Option(help="The paper's cosine, or with the midpoint subtracted. [default: cosine]"),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Read long texts in windows of this many tokens.")
+    ] = None,
+    preset: PresetOption = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="[default: the model the directions came from]"),
+    ] = None,
+    batch_size: BatchSize = 16,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    json: JsonOption = False,
+) -> None:
+    """Score texts by their mean per-token cosine with a direction.
+
+    Examples:
+        creativity-lens score --text "The moon forgot its keys."
+
+        creativity-lens score --directions run/directions.safetensors --all-layers \\
+            --texts texts.jsonl --out scores.csv
+    """
+    if (text is None) == (texts is None):
+        raise InputError("give either --text or --texts, and not both.")
+    if texts is not None and out is None:
+        raise InputError("--texts needs --out FILE.csv for the scores.")
+    if text is not None and out is not None:
+        raise InputError("--out goes with --texts; the score of --text is printed.")
+    if all_layers and layer is not None:
+        raise InputError("give either --layer or --all-layers, and not both.")
+    if out is not None:
+        check_writable(out, folder=False)
+    chosen = settle(
+        preset,
+        {"layer": layer, "variant": variant},
+        {"variant": "cosine"},
+    )
+    from creativity_lens.directions.direction import DirectionSet
+    from creativity_lens.directions.shipped import load_directions
+    from creativity_lens.scoring.score import Text, score_texts
+
+    items = [Text("text", text)] if text is not None else _read_texts(texts)
+    found = DirectionSet.load(directions) if directions is not None else load_directions()
+    at = chosen["layer"] if chosen["layer"] is not None else len(found) * 2 // 3
+    if not all_layers:
+        found[at]  # a layer out of range is an error before the model is loaded
+    lens = _load(model or str(found.provenance["model"]["name"]), device, dtype)
+    with terminal.progress_bar("scoring", len(items), "texts") as advance:
+        scores = score_texts(
+            lens,
+            found,
+            items,
+            layers=None if all_layers else at,
+            variant=_plain(chosen["variant"]),
+            window=window,
+            batch_size=batch_size,
+            on_progress=advance,
+        )
+    names = [f"layer_{n}" for n in scores.layers] if all_layers else ["score"]
+    rows = [
+        (name, int(n), *(float(v) for v in values))
+        for name, n, values in zip(scores.ids, scores.n_tokens, scores.values, strict=True)
+    ]
+    if out is not None:
+        write_csv(out, ("id", "n_tokens", *names), rows)
+        if json:
+            terminal.print_json({"out": str(out), "texts": len(rows)})
+        else:
+            terminal.summary({"scores": str(out), "texts": str(len(rows))})
+        return
+    record = dict(zip(("id", "n_tokens", *names), rows[0], strict=True))
+    record |= {} if all_layers else {"layer": at}
+    if json:
+        terminal.print_json(record)
+    else:
+        terminal.summary(
+            {
+                name: f"{value:+.4f}" if isinstance(value, float) else str(value)
+                for name, value in record.items()
+                if name != "id"
+            }
+        )
+
+
+@app.command()
+def generate(
+    prompts: Annotated[Path, typer.Option(help="Prompts: JSONL with id and prompt.")],
+    out: Annotated[Path, typer.Option(help="JSONL: the input with a response.")],
+    directions: Annotated[
+        Path | None, typer.Option(help="Directions to steer with; unsteered if left out.")
+    ] = None,
+    layer: Annotated[
+        list[int] | None, typer.Option(help="Layer to steer at; repeat it for several.")
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="How much to add; negative steers the other way.")
+    ] = None,
+    unit: Annotated[
+        Unit | None,
+        typer.Option(
+            help="absolute: the paper's λ. relative: a share of the median token norm. "
+            "[default: relative]"
+        ),
+    ] = None,
+    scope: Annotated[Scope, typer.Option(help="Which tokens are steered.")] = Scope.all,
+    system: Annotated[
+        str | None, typer.Option(help="System message; the chat template's own if left out.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="[default: the directions' model, else the packaged]"),
+    ] = None,
+    max_new_tokens: MaxNewTokens = 64,
+    temperature: Temperature = 0.8,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.05,
+    seed: SeedOption = 0,
+    batch_size: BatchSize = 32,
+    preset: PresetOption = None,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
+    json: JsonOption = False,
+) -> None:
+    """Generate a response to each prompt, steered or not.
+
+    Examples:
+        creativity-lens generate --prompts prompts.jsonl --out plain.jsonl
+
+        creativity-lens generate --prompts prompts.jsonl --out steered.jsonl \\
+            --directions run/directions.safetensors --layer 8 --strength 0.3 --unit relative
+    """
+    from creativity_lens.directions.direction import DirectionSet
+    from creativity_lens.generation.sampling import Sampling
+    from creativity_lens.steering.generate import generate as run_generation
+
+    check_writable(out, folder=False)
+    if preset and directions is None:
+        raise InputError("--preset paper steers: name the --directions to steer with.")
+    if directions is None and (layer or strength is not None or unit is not None):
+        raise InputError("--layer, --strength and --unit steer: they need --directions.")
+    one = layer[0] if layer and len(layer) == 1 else layer or None
+    chosen = settle(
+        preset, {"layer": one, "strength": strength, "unit": unit}, {"unit": "relative"}
+    )
+    if directions is not None and (chosen["layer"] is None or chosen["strength"] is None):
+        raise InputError("steering needs --layer and --strength (or --preset paper).")
+    if chosen["strength"] is not None and not math.isfinite(chosen["strength"]):
+        raise InputError(f"--strength must be a finite number, got {chosen['strength']}.")
+    sampling = Sampling(max_new_tokens, temperature, top_p, min_p)
+    rows = _read_prompts(prompts)
+    found = DirectionSet.load(directions) if directions is not None else None
+    if found is not None:
+        layers = [chosen["layer"]] if isinstance(chosen["layer"], int) else chosen["layer"]
+        for at in layers:
+            found[at]  # a layer out of range is an error before the model is loaded
+    default = str(found.provenance["model"]["name"]) if found is not None else DEFAULT_MODEL
+    lens = _load(model or default, device, dtype)
+    with terminal.progress_bar("generating", len(rows), "prompts") as advance:
+        written = run_generation(
+            lens,
+            {row["id"]: row["prompt"] for row in rows},
+            system=system,
+            directions=found,
+            layers=chosen["layer"] if found is not None else None,
+            strength=chosen["strength"] or 0.0,
+            unit=_plain(chosen["unit"]),
+            scope=_plain(scope),
+            sampling=sampling,
+            seed=seed,
+            batch_size=batch_size,
+            on_progress=advance,
+        )
+    write_jsonl(
+        out,
+        (
+            {**row, "response": text.response, "finish_reason": text.finish_reason}
+            for row, text in zip(rows, written, strict=True)
+        ),
+    )
+    settings: dict[str, Any] = {
+        "command": _command_line(),
+        "preset": preset,
+        "layer": chosen["layer"],
+        "strength": chosen["strength"],
+        "unit": _plain(chosen["unit"]) if found is not None else None,
+        "responses": len(written),
+        "out": str(out),
+    }
+    if json:
+        terminal.print_json(settings)
+    else:
+        terminal.summary({"responses": str(out), "prompts": str(len(written))})
+
+
+def _read_texts(path: Path | None) -> list[Any]:
+    from creativity_lens.scoring.score import Text
+
+    assert path is not None
+    found = []
+    seen: dict[str, int] = {}
+    for number, row in read_jsonl(path, required=("id", "text")):
+        prompt = row.get("prompt")
+        if prompt is not None and (not isinstance(prompt, str) or not prompt.strip()):
+            raise DataError(f"{path}, line {number}: `prompt` must be a string that is not blank.")
+        _check_unique(path, number, row["id"], seen)
+        found.append(Text(row["id"], row["text"], prompt))
+    return found
+
+
+def _read_prompts(path: Path) -> list[dict[str, Any]]:
+    seen: dict[str, int] = {}
+    rows = []
+    for number, row in read_jsonl(path, required=("id", "prompt")):
+        _check_unique(path, number, row["id"], seen)
+        rows.append(row)
+    return rows
+
+
+def _check_unique(path: Path, number: int, name: str, seen: dict[str, int]) -> None:
+    if name in seen:
+        raise DataError(f"{path}, line {number}: the id {name!r} was used in line {seen[name]}.")
+    seen[name] = number
+
+
+def _load(name: str, device: str, dtype: str) -> Any:
+    from creativity_lens.models.loading import load_model
+
+    with terminal.notes.status(f"loading {terminal.safe(name)} …"):
+        return load_model(name, device=device, dtype=dtype)
+
+
+def _plain(value: Any) -> Any:
+    """The plain string of an option's enum value."""
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _command_line() -> str:
+    """The command as typed, without the path of the program."""
+    return " ".join(["creativity-lens", *sys.argv[1:]])
+
+
+def main() -> None:
+    """Run the command line; errors raised on purpose exit with code 2 and one sentence."""
+    # Tokenizers' own threads warn about forks, and the model is what should use the cores.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except CreativityLensError as error:
+        terminal.fail(str(error))
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        terminal.fail("interrupted; nothing was written that is not whole.")
+        raise SystemExit(130) from None
