@@ -210,7 +210,9 @@ def test_a_row_gives_the_same_text_in_any_batch_and_order_and_after_anything(mod
 
 @pytest.mark.legacy
 def test_the_decoding_loop_agrees_with_one_that_has_no_cache_and_no_batch(model, ends):
-    for request, completion in zip(_requests(), _generate(model, _requests()).values(), strict=True):
+    for request, completion in zip(
+        _requests(), _generate(model, _requests()).values(), strict=True
+    ):
         ids, response, reason = list(request.prompt_ids), [], "length"
         for uniform in row_stream(0, request.id, SAMPLING.max_new_tokens):
             logits = read(model, *left_pad([ids]), keep_logits=1)[:, -1]
@@ -245,7 +247,7 @@ def test_a_row_that_ends_at_once_is_empty_and_stops(llama, monkeypatch):
 
 
 def test_the_models_own_end_token_ends_a_row(llama, monkeypatch):
-    """Not only the patched list: EOS made likely by pushing the last layer along its unembedding."""
+    """Without the patched list: the last layer is pushed toward EOS."""
     eos = llama.tokenizer.eos_token_id
     unembed = llama.original_model.lm_head.weight[eos].detach()
     push = Addition(N_LAYERS - 1, unembed / unembed.norm() * 25)
@@ -341,12 +343,8 @@ def test_scope_generated_is_reading_with_the_response_columns_steered(model):
 def test_capture_while_decoding_is_a_second_reading_pass(model, ends, span, unit_tokens):
     requests = _requests()
     norms = NormHistogram(N_LAYERS), NormHistogram(N_LAYERS)
-    sums = ResidualSums(
-        len(requests), LAYERS, D_MODEL, unit_tokens=unit_tokens, norms=norms[0]
-    )
-    done = generate_batch(
-        model, requests, sampling=SAMPLING, seed=0, capture=Capture(sums, span)
-    )
+    sums = ResidualSums(len(requests), LAYERS, D_MODEL, unit_tokens=unit_tokens, norms=norms[0])
+    done = generate_batch(model, requests, sampling=SAMPLING, seed=0, capture=Capture(sums, span))
     assert {c.finish_reason for c in done} == {"stop", "length"}
     counts = {
         "response": [len(c.response_ids) for c in done],

@@ -57,7 +57,9 @@ def test_norms_beyond_all_bins_count_at_the_ends():
 
 def test_sums_are_of_the_chosen_tokens_of_each_row():
     sums = ResidualSums(2, [4], 2)
-    stream = torch.tensor([[[9.0, 9.0], [1.0, 2.0], [3.0, 4.0]], [[9.0, 9.0], [9.0, 9.0], [5.0, 6.0]]])
+    stream = torch.tensor(
+        [[[9.0, 9.0], [1.0, 2.0], [3.0, 4.0]], [[9.0, 9.0], [9.0, 9.0], [5.0, 6.0]]]
+    )
     sums.aim(torch.tensor([0, 1]), torch.tensor([[0, 1, 1], [0, 0, 1]]))
     (hook,) = sums.hooks()
     assert hook[0] == resid_post(4)

@@ -1,11 +1,9 @@
 """The protocol, batches, chat rendering, identity, and loading."""
 
-import contextlib
 import copy
 import importlib.metadata
 import importlib.util
 import json
-import math
 
 import pytest
 import torch
@@ -370,7 +368,9 @@ def test_other_weights_are_refused_by_an_error_that_names_both_models(llama, sav
 @pytest.mark.parametrize("field", ["d_model", "n_layers"])
 def test_another_shape_is_refused_with_both_numbers(llama, field):
     here = identity(llama)[field]
-    with pytest.raises(DirectionMismatchError, match=f"{field} is {here + 1} there and {here} here"):
+    with pytest.raises(
+        DirectionMismatchError, match=f"{field} is {here + 1} there and {here} here"
+    ):
         check_identity(llama, identity(llama) | {field: here + 1})
 
 
@@ -453,9 +453,7 @@ def gguf(monkeypatch):
     """Let transformers 'read' a tiny model from the fake GGUF."""
     hf, tokenizer = tiny_hf("llama")
     monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda *a, **k: tokenizer)
-    monkeypatch.setattr(
-        transformers.AutoModelForCausalLM, "from_pretrained", lambda *a, **k: hf
-    )
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", lambda *a, **k: hf)
     return tokenizer
 
 

@@ -39,9 +39,7 @@ def tiny_tokenizer(*, chat: bool) -> PreTrainedTokenizerFast:
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     vocabulary = {t: i for i, t in enumerate(dict.fromkeys(specials + characters + words))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|endoftext|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(
-        Regex(r" ?[A-Za-z']+|\n|."), behavior="isolated"
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[A-Za-z']+|\n|."), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -82,8 +80,12 @@ def tiny_hf(kind: str):
             hf.model.embed_tokens.weight[tokenizer.pad_token_id].normal_(std=0.3)
     else:
         config = GPT2Config(
-            n_embd=D_MODEL, n_layer=N_LAYERS, n_head=4, n_positions=N_CTX,
-            initializer_range=0.3, **ids,
+            n_embd=D_MODEL,
+            n_layer=N_LAYERS,
+            n_head=4,
+            n_positions=N_CTX,
+            initializer_range=0.3,
+            **ids,
         )
         hf = GPT2LMHeadModel(config)
     return hf.eval(), tokenizer

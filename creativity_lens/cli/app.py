@@ -331,12 +331,12 @@ def score(
     dtype: DtypeOption = "float32",
     json: JsonOption = False,
 ) -> None:
-    """Score texts by their mean per-token cosine with a direction.
+    r"""Score texts by their mean per-token cosine with a direction.
 
     Examples:
         creativity-lens score --text "The moon forgot its keys."
 
-        creativity-lens score --directions run/directions.safetensors --all-layers \\
+        creativity-lens score --directions run/directions.safetensors --all-layers \
             --texts texts.jsonl --out scores.csv
     """
     if (text is None) == (texts is None):
@@ -440,12 +440,12 @@ def generate(
     dtype: DtypeOption = "float32",
     json: JsonOption = False,
 ) -> None:
-    """Generate a response to each prompt, steered or not.
+    r"""Generate a response to each prompt, steered or not.
 
     Examples:
         creativity-lens generate --prompts prompts.jsonl --out plain.jsonl
 
-        creativity-lens generate --prompts prompts.jsonl --out steered.jsonl \\
+        creativity-lens generate --prompts prompts.jsonl --out steered.jsonl \
             --directions run/directions.safetensors --layer 8 --strength 0.3 --unit relative
     """
     from creativity_lens.directions.direction import DirectionSet

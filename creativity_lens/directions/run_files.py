@@ -78,6 +78,8 @@ def read_contrast(path: str | os.PathLike[str]) -> list[ContrastRow]:
         missing = [name for name in names if name not in row]
         if missing:
             raise DataError(f"{path}, line {number}: missing {', '.join(missing)}.")
-        values = {name: tuple(row[name]) if name.endswith("_ids") else row[name] for name in names}
+        values: dict[str, Any] = {
+            name: tuple(row[name]) if name.endswith("_ids") else row[name] for name in names
+        }
         rows.append(ContrastRow(**values))
     return rows

@@ -16,9 +16,10 @@ def mean_nll(model: LensModel, passages: Sequence[Passage]) -> NDArray[np.float6
     unsteered model, it is the price of steering.
 
     Returns:
-        One number for each passage; NaN for a text of one token without context.
+        One number for each passage; a text without context has none for its first token.
 
     Raises:
-        InputError: an empty text or one longer than the context.
+        InputError: an empty text, one of a single token without context, or one longer than the
+            model's context.
     """
     return read_passages(model, passages, layers=(), likelihood=True).nll

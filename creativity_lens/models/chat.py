@@ -30,7 +30,7 @@ def render_prompt(model: LensModel, user: str, *, system: str | None = None) -> 
     if not has_chat_template(tokenizer):
         text = "\n\n".join(part for part in (system, user) if part) + "\n\n"
         return [*_bos(tokenizer), *text_ids(model, text)]
-    separate = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    separate = [{"role": "system", "content": system or ""}, {"role": "user", "content": user}]
     merged = [{"role": "user", "content": f"{system}\n\n{user}" if system else user}]
     failure: Exception | None = None
     for messages in (separate, merged) if system else (merged,):
@@ -45,7 +45,7 @@ def render_prompt(model: LensModel, user: str, *, system: str | None = None) -> 
     ) from failure
 
 
-def _apply(tokenizer: Any, messages: Sequence[dict[str, str | None]]) -> str:
+def _apply(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
     rendered = tokenizer.apply_chat_template(
         list(messages), tokenize=False, add_generation_prompt=True
     )
@@ -53,7 +53,7 @@ def _apply(tokenizer: Any, messages: Sequence[dict[str, str | None]]) -> str:
 
 
 def bare_context(model: LensModel) -> list[int]:
-    """What stands before a text that is read without any prompt: BOS, or nothing if there is none."""
+    """What stands before a text that is read without a prompt: BOS, or nothing without one."""
     return _bos(_tokenizer(model))
 
 

@@ -12,7 +12,6 @@ final norm) and llama.cpp's layer `l + 1`.
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -35,12 +34,23 @@ class LensModel(Protocol):
     cfg: Any
     tokenizer: Any
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-    def hooks(self, fwd_hooks: Any = ...) -> AbstractContextManager[Any]: ...
-    def run_with_hooks(self, *args: Any, **kwargs: Any) -> Any: ...
-    def run_with_cache(self, *args: Any, **kwargs: Any) -> Any: ...
-    def to_tokens(self, *args: Any, **kwargs: Any) -> Any: ...
-    def generate(self, *args: Any, **kwargs: Any) -> Any: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model."""
+
+    def hooks(self, fwd_hooks: Any = ...) -> AbstractContextManager[Any]:
+        """Add hooks for the length of a `with` block."""
+
+    def run_with_hooks(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model once with hooks."""
+
+    def run_with_cache(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the model once and keep its activations."""
+
+    def to_tokens(self, *args: Any, **kwargs: Any) -> Any:
+        """Turn text into token ids."""
+
+    def generate(self, *args: Any, **kwargs: Any) -> Any:
+        """Generate text."""
 
 
 class StepOutput(NamedTuple):
@@ -90,22 +100,19 @@ class _Traits(NamedTuple):
     takes_output_attentions: bool
 
 
-@lru_cache(maxsize=32)
-def _forward_parameters(owner: type) -> tuple[frozenset[str], bool]:
-    """Names of `owner.forward`'s parameters, and whether it also takes any keyword."""
-    parameters = inspect.signature(owner.forward).parameters  # type: ignore[attr-defined]
-    takes_any = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values())
-    return frozenset(parameters), takes_any
+def _forward_parameters(owner: Any) -> frozenset[str]:
+    """Names of the parameters of a model class's `forward`."""
+    return frozenset(inspect.signature(owner.forward).parameters)
 
 
 def _traits(model: LensModel) -> _Traits:
-    names, _ = _forward_parameters(type(model))
+    names = _forward_parameters(type(model))
     if "past_kv_cache" in names:
         return _Traits(legacy_cache=True, limits_logits=False, takes_output_attentions=False)
     wrapped = getattr(model, "original_model", None)
     if wrapped is None:
         return _Traits(legacy_cache=False, limits_logits=False, takes_output_attentions=False)
-    inner, _ = _forward_parameters(type(wrapped))
+    inner = _forward_parameters(type(wrapped))
     return _Traits(
         legacy_cache=False,
         limits_logits="logits_to_keep" in inner,

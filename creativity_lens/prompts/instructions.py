@@ -67,7 +67,7 @@ class Instructions:
         return Prompt(getattr(self, condition)[k], self._request(pair), f"{condition}-{k}")
 
     def neutral_prompt(self, pair: ContrastPair) -> Prompt:
-        """The prompt under which both sides of a pair are re-read: it says nothing of creativity."""
+        """The prompt under which both sides of a pair are re-read; it asks for neither."""
         return Prompt(self.neutral[0], self._request(pair), "neutral-0")
 
     def generic_prompt(self, domain: str = "stories", user: str | None = None) -> Prompt:

@@ -256,7 +256,7 @@ def _settings(result: DemoResult, provenance: Mapping[str, Any], command: str) -
         ),
         (
             "layer convention",
-            "layer l is blocks.{l}.hook_resid_post, counted from 0 (Hugging Face hidden_states[l+1])",
+            "layer l is blocks.{l}.hook_resid_post, from 0 (Hugging Face: hidden_states[l+1])",
         ),
         (
             "direction",

@@ -124,6 +124,11 @@ def score_texts(
             if len(part) + len(context) > 1:
                 passages.append(Passage(item.id, context, tuple(part)))
                 owner.append(i)
+        if owner[-1:] != [i]:
+            raise InputError(
+                f"the text {item.id!r} is a single token, and this model has no BOS to put before "
+                "it: the first token that a model sees is an attention sink and does not count."
+            )
 
     values = np.zeros((len(items), len(chosen)))
     weights = np.zeros(len(items))
@@ -213,4 +218,5 @@ def token_cosines(
 ) -> Float[Tensor, "row pos"]:
     """Cosine of each token with a unit vector; 0 for a token of norm 0."""
     norms = torch.linalg.vector_norm(tokens, dim=-1)
-    return (tokens @ vector) / norms.clamp_min(1e-12)
+    cosines: Tensor = (tokens @ vector) / norms.clamp_min(1e-12)
+    return cosines

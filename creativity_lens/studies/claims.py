@@ -108,8 +108,8 @@ def ranking_claim(
         reason = "Better than chance, than random directions and than the best cheap rival."
     return Claim(
         statement=(
-            f"The score (mean cosine at layer {layer}) ranks the creative text of an unseen premise "
-            "above the uncreative one, with the instruction out of sight."
+            f"The score (mean cosine at layer {layer}) ranks the creative text of an unseen "
+            "premise above the uncreative one, with the instruction out of sight."
         ),
         estimate=accuracy,
         unit=f"share of {n_pairs} held-out pairs; chance 0.5",

@@ -126,7 +126,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class _Reading(NamedTuple):
-    """The texts of some pairs and what the model makes of them; sides are (creative, uncreative)."""
+    """Texts of pairs and what the model makes of them; sides: creative, uncreative."""
 
     rows: tuple[ContrastRow, ...]
     as_generated: Float[Tensor, "pair side layer d_model"]
@@ -521,7 +521,7 @@ def _reading_claims(
             True,
         ),
         (
-            "They can still be told apart when the same answers are re-read under a neutral prompt.",
+            "They can still be told apart when the answers are re-read under a neutral prompt.",
             neutral,
             False,
         ),

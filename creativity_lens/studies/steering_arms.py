@@ -171,4 +171,5 @@ def within_class_directions(
     generator = torch.Generator().manual_seed(seed)
     weights = torch.randn(n, residuals.shape[0], generator=generator, dtype=torch.float64)
     drawn = weights @ residuals.double()
-    return (drawn / drawn.norm(dim=-1, keepdim=True)).float()
+    unit: Tensor = drawn / drawn.norm(dim=-1, keepdim=True)
+    return unit.float()

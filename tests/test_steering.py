@@ -1,0 +1,406 @@
+"""Steering adds exactly what was asked, where it was asked, and leaves nothing behind."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from creativity_lens.errors import DirectionMismatchError, InputError
+from creativity_lens.generation.sampling import Sampling
+from creativity_lens.hooks.intervene import Addition
+from creativity_lens.models.batching import left_pad
+from creativity_lens.models.chat import render_prompt
+from creativity_lens.models.identity import identity
+from creativity_lens.models.protocol import resid_post
+from creativity_lens.steering.generate import generate
+from creativity_lens.steering.steer import additions, steer, steering_hooks
+from tests.fakes import of_another_model, random_directions, unchecked
+
+PROMPTS = {
+    "a": "A letter",
+    "b": "Two boot factories stand on opposite banks of the same river.",
+    "c": "The guard counts the sacks on the bridge.",
+}
+WILD = Sampling(max_new_tokens=10, temperature=1.0, min_p=0.0)
+GREEDY = Sampling(max_new_tokens=10, temperature=0.0)
+STRONG = {"layers": 1, "strength": 3.0}  # three times the (made up) residual norm
+SCOPES = ["all", "generated"]
+
+
+@pytest.fixture(scope="module")
+def directions(model):
+    return random_directions(model)
+
+
+@pytest.fixture(scope="module")
+def batch(model):
+    """Three prompts of different length, padded on the left."""
+    return left_pad([render_prompt(model, prompt) for prompt in PROMPTS.values()])
+
+
+def residuals(model, ids, mask=None):
+    """`[layer, row, pos, d_model]` under whatever hooks the model has now."""
+    found = []
+    names = [
+        (resid_post(layer), lambda activation, hook: found.append(activation.detach().clone()))
+        for layer in range(model.cfg.n_layers)
+    ]
+    with torch.no_grad():
+        model.run_with_hooks(
+            ids, attention_mask=torch.ones_like(ids) if mask is None else mask, fwd_hooks=names
+        )
+    return torch.stack(found)
+
+
+def n_hooks(model):
+    points = model.hook_dict.values()
+    return sum(len(point.fwd_hooks) + len(point._forward_hooks) for point in points)
+
+
+def texts(generations):
+    return {g.id: g.response_ids for g in generations}
+
+
+# --- what is added ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("strength", [3.0, -3.0, 0.01])
+def test_resid_post_changes_by_exactly_strength_times_the_direction(
+    model, directions, batch, layer, strength
+):
+    before = residuals(model, *batch)
+    with steer(model, directions, layers=layer, strength=strength, unit="absolute"):
+        after = residuals(model, *batch)
+    real = batch.mask.bool()
+    expected = before[layer] + strength * directions.directions[layer]
+    assert torch.equal(after[layer][real], expected[real])
+    assert torch.equal(after[:layer], before[:layer])
+    for later in range(layer + 1, 3):
+        assert (after[later] - before[later])[real].abs().max() > 1e-4
+
+
+def test_relative_strength_is_a_share_of_the_residual_norm(directions):
+    # The made-up residual norm of layer 1 is 3.
+    (relative,) = additions(directions, layers=1, strength=0.5, unit="relative")
+    (absolute,) = additions(directions, layers=1, strength=1.5, unit="absolute")
+    torch.testing.assert_close(relative.vector, 1.5 * directions.directions[1])
+    torch.testing.assert_close(absolute.vector, 1.5 * directions.directions[1])
+    assert relative.vector.norm().item() == pytest.approx(1.5, rel=1e-6)
+
+
+def test_relative_is_the_default_unit_everywhere(model, directions, batch):
+    with steer(model, directions, layers=2, strength=0.5):
+        default = residuals(model, *batch)
+    with steer(model, directions, layers=2, strength=2.0, unit="absolute"):  # its norm is 4
+        assert torch.equal(residuals(model, *batch), default)
+    settings = {"directions": directions, "layers": 2, "sampling": GREEDY}
+    assert texts(generate(model, PROMPTS, strength=2.0, **settings)) == texts(
+        generate(model, PROMPTS, strength=8.0, unit="absolute", **settings)
+    )
+
+
+def test_several_layers_each_get_their_own_direction(model, directions, batch):
+    both = additions(directions, layers=[2, 0], strength=0.5)
+    assert [(a.layer, round(a.vector.norm().item(), 5)) for a in both] == [(2, 2.0), (0, 1.0)]
+    with steer(model, directions, layers=[2, 0], strength=0.5):
+        together = residuals(model, *batch)
+    with (
+        steer(model, directions, layers=0, strength=0.5),
+        steer(model, directions, layers=2, strength=0.5),
+    ):
+        nested = residuals(model, *batch)
+    assert torch.equal(together, nested)
+
+
+def test_opposite_strengths_cancel(model, directions, batch):
+    before = residuals(model, *batch)
+    with (
+        steer(model, directions, layers=1, strength=0.5),
+        steer(model, directions, layers=1, strength=-0.5),
+    ):
+        torch.testing.assert_close(residuals(model, *batch), before, atol=1e-4, rtol=0)
+
+
+def test_run_with_cache_sees_the_steered_stream(model, directions, batch):
+    before = residuals(model, *batch)
+    with steer(model, directions, **STRONG), torch.no_grad():
+        _, cache = model.run_with_cache(batch.ids, attention_mask=batch.mask)
+    real = batch.mask.bool()
+    expected = before[1] + 9.0 * directions.directions[1]  # 3 times the norm 3
+    torch.testing.assert_close(cache[resid_post(1)][real], expected[real], atol=1e-4, rtol=0)
+
+
+def test_steering_hooks_do_what_steer_does(model, directions, batch):
+    with steer(model, directions, **STRONG):
+        expected = residuals(model, *batch)
+    hooks = steering_hooks(additions(directions, **STRONG))
+    with model.hooks(fwd_hooks=hooks):
+        assert torch.equal(residuals(model, *batch), expected)
+    with pytest.raises(InputError, match="scope 'all'"):
+        steering_hooks(additions(directions, scope="generated", **STRONG))
+
+
+# --- strength 0 ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("unit", ["absolute", "relative"])
+def test_strength_0_changes_no_token_and_no_bit(model, directions, batch, scope, unit):
+    before = residuals(model, *batch)
+    with steer(model, directions, layers=[0, 1, 2], strength=0.0, unit=unit, scope=scope):
+        assert torch.equal(residuals(model, *batch), before)
+    unsteered = generate(model, PROMPTS, sampling=WILD)
+    assert unsteered == generate(
+        model, PROMPTS, directions=directions, layers=1, unit=unit, scope=scope, sampling=WILD
+    )
+
+
+# --- hooks go away ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_no_hook_is_left_after_the_block_or_an_exception(model, directions, batch, scope):
+    before, free = residuals(model, *batch), n_hooks(model)
+
+    def steered_pass():
+        with steer(model, directions, scope=scope, **STRONG):
+            residuals(model, *batch)
+            assert n_hooks(model) > free
+            yield
+            raise RuntimeError("midway")
+
+    run = steered_pass()
+    next(run)
+    with pytest.raises(RuntimeError, match="midway"):
+        next(run)
+    assert n_hooks(model) == free
+    with steer(model, directions, scope=scope, **STRONG):
+        pass
+    assert n_hooks(model) == free
+    assert torch.equal(residuals(model, *batch), before)
+
+
+def test_no_hook_is_left_when_the_model_fails_within_a_pass(model, directions, batch):
+    free = n_hooks(model)
+    outside = batch.ids + model.cfg.d_vocab
+    with pytest.raises(IndexError), steer(model, directions, **STRONG):
+        model(outside)
+    wrong = Addition(1, torch.ones(model.cfg.d_model + 1))
+    with pytest.raises(RuntimeError), model.hooks(fwd_hooks=steering_hooks([wrong])):
+        model(batch.ids)
+    assert n_hooks(model) == free
+
+
+def test_no_hook_is_left_when_generate_fails(model, directions):
+    free, before = n_hooks(model), generate(model, PROMPTS, sampling=GREEDY)
+
+    def fail(done):
+        raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        generate(model, PROMPTS, directions=directions, on_progress=fail, **STRONG)
+    assert n_hooks(model) == free
+    assert generate(model, PROMPTS, sampling=GREEDY) == before
+
+
+# --- scope -----------------------------------------------------------------------------------
+
+
+def bridge_generate(model, ids, mask, *, use_cache=True):
+    """Greedy `model.generate`, as rows of new ids, cut at EOS."""
+    out = model.generate(
+        ids,
+        attention_mask=mask,
+        max_new_tokens=GREEDY.max_new_tokens,
+        do_sample=False,
+        use_past_kv_cache=use_cache,
+        return_type="tokens",
+        verbose=False,
+    )
+    eos = model.tokenizer.eos_token_id
+    rows = [row[ids.shape[1] :].tolist() for row in out]
+    return [tuple(row[: row.index(eos)] if eos in row else row) for row in rows]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("layers", [1, [0, 2]])
+def test_the_models_own_generate_is_steered_as_ours_is(
+    model, directions, batch, scope, use_cache, layers
+):
+    steering = {"layers": layers, "strength": 2.0, "scope": scope}
+    ours = generate(model, PROMPTS, directions=directions, sampling=GREEDY, **steering)
+    with steer(model, directions, **steering):
+        theirs = bridge_generate(model, *batch, use_cache=use_cache)
+    assert theirs == [g.response_ids for g in ours]
+    free = generate(model, PROMPTS, sampling=GREEDY)
+    assert all(a.response_ids != b.response_ids for a, b in zip(ours, free, strict=True))
+
+
+def test_the_two_scopes_differ(model, directions):
+    settings = {"directions": directions, "sampling": GREEDY, **STRONG}
+    everywhere, generated = (texts(generate(model, PROMPTS, scope=s, **settings)) for s in SCOPES)
+    assert everywhere != generated
+    # The first new token is chosen before anything is generated: only scope `all` can change it.
+    free = texts(generate(model, PROMPTS, sampling=GREEDY))
+    assert {name: ids[:1] for name, ids in generated.items()} == {n: i[:1] for n, i in free.items()}
+
+
+def test_scope_generated_leaves_a_prompt_alone(model, directions, batch):
+    before = residuals(model, *batch)
+    with steer(model, directions, scope="generated", **STRONG):
+        assert torch.equal(residuals(model, *batch), before)
+
+
+def test_prompt_length_says_where_a_response_begins_in_one_pass(model, directions):
+    ids = torch.tensor([render_prompt(model, PROMPTS["b"])])
+    n, width = ids.shape[1] - 5, ids.shape[1]
+    before = residuals(model, ids)
+    with steer(model, directions, scope="generated", prompt_length=n, **STRONG):
+        for _ in range(2):  # the second pass starts afresh
+            after = residuals(model, ids)
+            assert torch.equal(after[:, :, :n], before[:, :, :n])
+            added = (after - before)[1, 0, n:]
+            expected = (9.0 * directions.directions[1]).expand(width - n, -1)
+            torch.testing.assert_close(added, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_each_new_prompt_in_a_block_is_left_alone(model, directions, use_cache):
+    """Generate twice inside one block: the second prompt is not taken for generated tokens."""
+    prompts = [left_pad([render_prompt(model, PROMPTS[name])]) for name in ("b", "a", "c")]
+    alone = []
+    for prompt in prompts:
+        with steer(model, directions, scope="generated", **STRONG):
+            alone.append(bridge_generate(model, *prompt, use_cache=use_cache))
+    with steer(model, directions, scope="generated", **STRONG):
+        together = [bridge_generate(model, *prompt, use_cache=use_cache) for prompt in prompts]
+    assert together == alone
+
+
+# --- bad input -------------------------------------------------------------------------------
+
+BAD = [
+    ({"strength": math.nan}, "finite number, got nan"),
+    ({"strength": math.inf}, "finite number, got inf"),
+    ({"strength": -math.inf}, "finite number, got -inf"),
+    ({"layers": 3}, "layer 3 is out of range.*0 to 2"),
+    ({"layers": -1}, "layer -1 is out of range"),
+    ({"layers": [0, 7]}, "layer 7 is out of range"),
+    ({"layers": [1, 2, 1]}, "named twice"),
+    ({"unit": "percent"}, "unit 'percent'; choose one of absolute, relative"),
+    ({"scope": "prompt"}, "scope 'prompt'; choose one of all, generated"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_steering_that_makes_no_sense_is_refused(model, directions, changes, message):
+    settings = STRONG | changes
+    free = n_hooks(model)
+    with unchecked(), pytest.raises(InputError, match=message):
+        additions(directions, **settings)
+    with (
+        unchecked(),
+        pytest.raises(InputError, match=message),
+        steer(model, directions, **settings),
+    ):
+        pytest.fail("the block must not run")
+    with unchecked(), pytest.raises(InputError, match=message):
+        generate(model, PROMPTS, directions=directions, **settings)
+    assert n_hooks(model) == free
+
+
+def test_directions_of_another_model_are_an_error_that_names_both(model, directions):
+    other = of_another_model(directions, fingerprint=[1.0, 1.0, 1.0])
+    ours = repr(identity(model)["name"])
+    with pytest.raises(DirectionMismatchError, match="'some/other-model'") as caught:
+        generate(model, PROMPTS, directions=other, **STRONG)
+    assert ours in str(caught.value)
+    with (
+        pytest.raises(DirectionMismatchError, match="'some/other-model'") as caught,
+        steer(model, other, **STRONG),
+    ):
+        pytest.fail("the block must not run")
+    assert ours in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "settings", "message"),
+    [
+        ([], {}, "no prompts"),
+        ({}, {}, "no prompts"),
+        (["fine", " \n"], {}, "prompt '1' is empty"),
+        ({"x": ""}, {}, "prompt 'x' is empty"),
+        (["word " * 400], {}, "row '0'.*context is 320; shorten"),
+        (["a"], {"layers": 1}, "steering needs directions"),
+        (["a"], {"strength": 1.0}, "steering needs directions"),
+        (["a"], {"strength": math.nan}, "steering needs directions"),
+    ],
+)
+def test_generate_refuses_what_it_cannot_do(model, prompts, settings, message):
+    with pytest.raises(InputError, match=message):
+        generate(model, prompts, **settings)
+
+
+def test_directions_need_a_layer(model, directions):
+    with pytest.raises(InputError, match="name the layer"):
+        generate(model, PROMPTS, directions=directions, strength=1.0)
+
+
+# --- generate --------------------------------------------------------------------------------
+
+
+def test_generations_come_in_order_with_their_text(model):
+    found = generate(model, PROMPTS, sampling=WILD)
+    assert [(g.id, g.prompt) for g in found] == list(PROMPTS.items())
+    for g in found:
+        assert g.response == model.tokenizer.decode(g.response_ids, skip_special_tokens=True)
+        assert g.finish_reason == ("length" if len(g.response_ids) == 10 else "stop")
+
+
+def test_a_plain_list_is_named_by_number(model):
+    found = generate(model, list(PROMPTS.values()), sampling=WILD)
+    assert found == generate(model, dict(zip("012", PROMPTS.values(), strict=True)), sampling=WILD)
+
+
+def test_generate_is_deterministic_and_seed_and_id_matter(model):
+    first = texts(generate(model, PROMPTS, sampling=WILD))
+    assert texts(generate(model, PROMPTS, sampling=WILD)) == first
+    assert texts(generate(model, PROMPTS, sampling=WILD, batch_size=1)) == first
+    alone = generate(model, {"b": PROMPTS["b"]}, sampling=WILD)
+    assert alone[0].response_ids == first["b"]
+    other = texts(generate(model, PROMPTS, sampling=WILD, seed=1))
+    assert not set(other.values()) & set(first.values())
+    renamed = generate(model, {"x": PROMPTS["b"]}, sampling=WILD)
+    assert renamed[0].response_ids != first["b"]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_the_random_stream_is_the_same_with_and_without_steering(model, directions, scope):
+    """Steering too weak to matter gives the same sampled text, though every hook is in place."""
+    free = generate(model, PROMPTS, sampling=WILD)
+    settings = {"directions": directions, "layers": 1, "scope": scope, "sampling": WILD}
+    assert generate(model, PROMPTS, strength=1e-7, **settings) == free
+    assert texts(generate(model, PROMPTS, strength=3.0, **settings)) != texts(free)
+
+
+def test_a_system_message_reaches_the_model(model):
+    plain, asked = (
+        generate(model, PROMPTS, system=system, sampling=GREEDY)
+        for system in (None, "You are a guard on the bridge.")
+    )
+    assert texts(plain) != texts(asked)
+
+
+def test_progress_counts_every_prompt(model):
+    seen = []
+    generate(model, PROMPTS, sampling=WILD, batch_size=2, on_progress=seen.append)
+    assert seen == [2, 1]
+
+
+def test_steering_does_not_change_the_directions(model, directions):
+    kept = replace(directions, directions=directions.directions.clone())
+    generate(model, PROMPTS, directions=directions, sampling=WILD, **STRONG)
+    assert torch.equal(kept.directions, directions.directions)
