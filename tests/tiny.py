@@ -6,6 +6,7 @@ attention looks back and left padding would show if it leaked.
 
 import re
 import warnings
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -27,17 +28,19 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-N_LAYERS, D_MODEL, N_CTX = 3, 32, 320
+N_LAYERS, D_MODEL, N_CTX, VOCABULARY = 3, 32, 320, 2000
 LEGACY = version("transformer-lens").startswith("3.")
 
 
 def tiny_tokenizer(*, chat: bool) -> PreTrainedTokenizerFast:
-    """Words of the shipped corpus, single characters for the rest, ChatML special tokens."""
-    text = data_path("prompts", "stories.jsonl").read_text(encoding="utf-8")[:60_000]
-    words = sorted(set(re.findall(r" ?[A-Za-z']+", text)))
+    """Frequent words of the shipped corpus, single characters, ChatML special tokens."""
+    text = data_path("prompts", "stories.jsonl").read_text(encoding="utf-8")
+    words = [word for word, _ in Counter(re.findall(r" ?[A-Za-z']+", text)).most_common()]
     characters = [chr(c) for c in range(32, 127)] + ["\n"]
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    vocabulary = {t: i for i, t in enumerate(dict.fromkeys(specials + characters + words))}
+    # Of fixed size, so that an edit of the corpus does not draw other weights.
+    kept = list(dict.fromkeys(specials + characters + words))[:VOCABULARY]
+    vocabulary = {token: i for i, token in enumerate(kept)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<|endoftext|>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r" ?[A-Za-z']+|\n|."), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()

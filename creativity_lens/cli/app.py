@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 import sys
 import time
 from enum import StrEnum
@@ -11,7 +12,20 @@ from typing import Annotated, Any
 import typer
 
 from creativity_lens import __version__
-from creativity_lens.cli import terminal
+from creativity_lens.cli import data, terminal
+from creativity_lens.cli.common import (
+    BatchSize,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    MaxNewTokens,
+    MinP,
+    ModelOption,
+    SeedOption,
+    Temperature,
+    TopP,
+    load,
+)
 from creativity_lens.cli.presets import settle
 from creativity_lens.errors import CreativityLensError, DataError, InputError
 from creativity_lens.io import (
@@ -33,6 +47,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(data.app)
 
 
 class Contrast(StrEnum):
@@ -84,12 +99,6 @@ class Preset(StrEnum):
     paper = "paper"
 
 
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="Packaged name, Hugging Face id, or local folder.")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 PresetOption = Annotated[
     Preset | None,
     typer.Option(
@@ -97,18 +106,13 @@ PresetOption = Annotated[
         "premise, context as-generated (arXiv 2412.06060)."
     ),
 ]
-SeedOption = Annotated[int, typer.Option(help="Seed of the random streams.")]
-MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Most tokens in a response.")]
-Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
-TopP = Annotated[float, typer.Option("--top-p", help="Nucleus, in (0, 1].")]
-MinP = Annotated[float, typer.Option("--min-p", help="Least share of the likeliest, in [0, 1).")]
-BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows that run together.")]
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         terminal.results.print(f"creativity-lens {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -138,7 +142,7 @@ def demo(
     """
     check_writable(out, folder=True)
     started = time.perf_counter()
-    lens = _load(model, device, dtype)
+    lens = load(model, device, dtype)
     from creativity_lens.directions.extract import ExtractionConfig
     from creativity_lens.directions.run_files import save_run
     from creativity_lens.generation.sampling import Sampling
@@ -241,7 +245,7 @@ def extract(
     from creativity_lens.directions.extract import extract as run_extraction
     from creativity_lens.directions.run_files import save_run
     from creativity_lens.generation.sampling import Sampling
-    from creativity_lens.prompts.instructions import load_instructions
+    from creativity_lens.prompts.instructions import check_sides, load_instructions
     from creativity_lens.prompts.pairs import check_split, read_pairs, select_split
 
     check_writable(out, folder=True)
@@ -265,7 +269,8 @@ def extract(
     if not wanted:
         raise InputError(f"{pairs} holds no pair of split {split}.")
     texts = load_instructions(instructions)
-    lens = _load(model, device, dtype)
+    check_sides(wanted, config.contrast)
+    lens = load(model, device, dtype)
     started = time.perf_counter()
     with terminal.progress_bar("extracting", len(wanted), "pairs") as advance:
         found = run_extraction(lens, wanted, config, instructions=texts, on_progress=advance)
@@ -363,7 +368,7 @@ def score(
     at = chosen["layer"] if chosen["layer"] is not None else len(found) * 2 // 3
     if not all_layers:
         found[at]  # a layer out of range is an error before the model is loaded
-    lens = _load(model or str(found.provenance["model"]["name"]), device, dtype)
+    lens = load(model or str(found.provenance["model"]["name"]), device, dtype)
     with terminal.progress_bar("scoring", len(items), "texts") as advance:
         scores = score_texts(
             lens,
@@ -473,7 +478,7 @@ def generate(
         for at in layers:
             found[at]  # a layer out of range is an error before the model is loaded
     default = str(found.provenance["model"]["name"]) if found is not None else DEFAULT_MODEL
-    lens = _load(model or default, device, dtype)
+    lens = load(model or default, device, dtype)
     with terminal.progress_bar("generating", len(rows), "prompts") as advance:
         written = run_generation(
             lens,
@@ -541,21 +546,18 @@ def _check_unique(path: Path, number: int, name: str, seen: dict[str, int]) -> N
     seen[name] = number
 
 
-def _load(name: str, device: str, dtype: str) -> Any:
-    from creativity_lens.models.loading import load_model
-
-    with terminal.notes.status(f"loading {terminal.safe(name)} …"):
-        return load_model(name, device=device, dtype=dtype)
-
-
 def _plain(value: Any) -> Any:
     """The plain string of an option's enum value."""
     return value.value if isinstance(value, StrEnum) else value
 
 
 def _command_line() -> str:
-    """The command as typed, without the path of the program."""
-    return " ".join(["creativity-lens", *sys.argv[1:]])
+    """The command as a shell takes it, without the path of the program."""
+    return shlex.join(["creativity-lens", *sys.argv[1:]])
+
+
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C: the exit code of a shell's own."""
 
 
 def main() -> None:
@@ -567,6 +569,7 @@ def main() -> None:
     except CreativityLensError as error:
         terminal.fail(str(error))
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        terminal.fail("interrupted; nothing was written that is not whole.")
-        raise SystemExit(130) from None
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:
+            terminal.fail("interrupted; nothing was written that is not whole.")
+        raise

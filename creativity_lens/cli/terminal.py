@@ -32,6 +32,11 @@ def note(message: str) -> None:
     notes.print(safe(message))
 
 
+def result(message: str) -> None:
+    """A line of a result, on stdout."""
+    results.print(safe(message))
+
+
 def fail(message: str) -> None:
     """One line for an error, on stderr."""
     notes.print(f"[red]error:[/red] {safe(' '.join(message.split()))}", soft_wrap=True)
@@ -72,15 +77,23 @@ def staged_progress() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
-def _progress() -> Progress:
-    return Progress(
+@contextlib.contextmanager
+def _progress() -> Iterator[Progress]:
+    progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         console=notes,
+        disable=not notes.is_terminal,  # a log file has no use for a bar
     )
+    with progress:
+        try:
+            yield progress
+        except BaseException:
+            progress.live.transient = True  # an error is one sentence, without a bar above it
+            raise
 
 
 def summary(pairs: Mapping[str, str]) -> None:

@@ -26,6 +26,11 @@ from creativity_lens.models.protocol import LensModel
 
 SCHEMA_VERSION = 1
 _METADATA_KEY = "creativity_lens"
+_NEEDED = {
+    "model": ("name", "n_layers", "d_model", "dtype", "fingerprint"),
+    "neutral_prompt": ("system", "user"),
+}
+"""The entries of the provenance without which directions cannot be used."""
 _TENSORS = ("directions", "mean_creative", "mean_uncreative", "difference_norms", "residual_norms")
 
 
@@ -143,6 +148,13 @@ class DirectionSet:
                 f"{path} has schema version {provenance.get('schema_version')!r}; this version of "
                 f"creativity_lens reads {SCHEMA_VERSION}."
             )
+        for entry, fields in _NEEDED.items():
+            value = provenance.get(entry)
+            if not isinstance(value, dict) or not value.keys() >= set(fields):
+                raise DataError(
+                    f"{path}: its provenance needs {entry!r} with {', '.join(fields)}; extract "
+                    "the directions again."
+                )
         wide = tensors["directions"].shape
         narrow = wide[:1]
         for name, tensor in tensors.items():

@@ -42,6 +42,7 @@ from creativity_lens.prompts.instructions import (
     Contrast,
     Instructions,
     check_contrast,
+    check_sides,
     load_instructions,
 )
 from creativity_lens.prompts.pairs import ContrastPair
@@ -175,13 +176,14 @@ def extract(
         on_progress: called with the number of pairs each batch has finished.
 
     Raises:
-        InputError: no pairs, ids used twice, a prompt too long for the context, or responses so
-            empty that no pair is left.
+        InputError: no pairs, ids used twice, a premise contrast of pairs whose sides are the same,
+            a prompt too long for the context, or responses so empty that no pair is left.
     """
     config = config or ExtractionConfig()
     instructions = instructions or load_instructions()
     if not pairs:
         raise InputError("cannot extract a direction: there are no pairs.")
+    check_sides(pairs, config.contrast)
     sides = [
         _side(model, pair, condition, sample, config, instructions)
         for pair in pairs

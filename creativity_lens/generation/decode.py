@@ -17,7 +17,7 @@ from creativity_lens.errors import InputError
 from creativity_lens.generation.sampling import Sampling, choose, row_stream
 from creativity_lens.hooks.capture import ResidualSums
 from creativity_lens.hooks.intervene import Addition, RowAdditions
-from creativity_lens.models.batching import left_pad
+from creativity_lens.models.batching import check_batch_size, left_pad
 from creativity_lens.models.chat import check_fits
 from creativity_lens.models.protocol import (
     LensModel,
@@ -92,9 +92,10 @@ def generate_ids(
 
     Raises:
         InputError: an id used twice, an empty prompt, a prompt too long for the context, a layer
-            out of range.
+            out of range, a batch size less than 1.
     """
     sampling = sampling or Sampling()
+    check_batch_size(batch_size)
     check_requests(model, requests, sampling)
     for start in range(0, len(requests), batch_size):
         batch = requests[start : start + batch_size]

@@ -1,4 +1,4 @@
 """Capturing and intervening on the residual stream as plain hook functions.
 
-Imports: errors, models.
+Imports: models.
 """

@@ -1,4 +1,4 @@
 """What is measured on a text besides the score.
 
-Imports: errors, models, hooks, activations.
+Imports: models, activations.
 """

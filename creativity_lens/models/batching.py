@@ -41,6 +41,12 @@ def left_pad(
     return Batch(ids.to(device), mask.to(device))
 
 
+def check_batch_size(batch_size: int) -> None:
+    """Raise InputError unless a batch may hold a row."""
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, got {batch_size}.")
+
+
 def by_length(lengths: Sequence[int], *, batch_size: int, max_tokens: int) -> list[list[int]]:
     """Group row numbers into batches of similar length, to waste little on padding.
 
@@ -51,7 +57,11 @@ def by_length(lengths: Sequence[int], *, batch_size: int, max_tokens: int) -> li
 
     Returns:
         Lists of row numbers; each row is in exactly one. Stable for equal lengths.
+
+    Raises:
+        InputError: `batch_size` is less than 1.
     """
+    check_batch_size(batch_size)
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         # Rows come in rising length, so the newest row sets the width of its batch.

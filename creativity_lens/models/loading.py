@@ -117,6 +117,8 @@ def _explain(name: str, error: Exception) -> str:
             f"unknown model {name!r}: it is neither the packaged {DEFAULT_MODEL!r}, nor a local "
             "folder, nor found on the Hugging Face Hub."
         )
+    if "backend tokenizer" in reason:  # how transformers begins half a page on what it looked for
+        return f"{name!r} has no tokenizer files; add them to the folder."
     return f"cannot load {name!r} with TransformerLens: {kind}: {reason}"
 
 

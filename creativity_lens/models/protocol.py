@@ -1,6 +1,7 @@
 """What this toolkit needs of a TransformerLens model, and nothing more.
 
-Two classes satisfy it: `TransformerBridge` (transformer-lens 4) and `HookedTransformer` (3.9).
+Two classes satisfy it: `TransformerBridge` (transformer-lens 4, and 3.9 has it too) and
+`HookedTransformer` (3.9 alone).
 The few places where they differ (the name of the key-value cache argument, what the mask covers,
 whether logits can be limited to the last positions) are all in this module.
 

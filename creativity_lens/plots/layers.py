@@ -1,6 +1,7 @@
 """Figures with the layer on the horizontal axis."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
@@ -66,7 +67,7 @@ def separability_figure(
             ),
             **shared,
         )
-        for dash, (rival, interval) in zip(dashes, rivals.items(), strict=False):
+        for dash, (rival, interval) in zip(cycle(dashes), rivals.items(), strict=False):
             figure.add_scatter(
                 x=[0, len(layers) - 1],
                 y=[interval.estimate] * 2,

@@ -1,4 +1,4 @@
 """Premises, contrast pairs and instructions; what the model is asked.
 
-Imports: errors, io, models.
+Imports: errors, io, stats.
 """

@@ -12,18 +12,30 @@ def data_path(*parts: str) -> Path:
     Raises:
         InputError: there is no such file; names those that there are.
     """
-    package = Path(creativity_lens.__file__).parent
-    # A wheel carries data/ inside the package; an editable install reads the checkout's own.
-    roots = (package / "_data", package.parent / "data")
-    for root in roots:
+    for root in _roots():
         path = root.joinpath(*parts)
         if path.is_file():
             return path
-    there = sorted(
+    there = [
         file.stem
-        for root in roots
-        for file in root.joinpath(*parts[:-1]).glob(f"*{Path(parts[-1]).suffix}")
-    )
+        for root in _roots()
+        for file in sorted(root.joinpath(*parts[:-1]).glob(f"*{Path(parts[-1]).suffix}"))
+    ]
     raise InputError(
         f"no shipped file {'/'.join(parts)!r}; there are: {', '.join(there) or 'none'}."
     )
+
+
+def shipped_corpora() -> dict[str, Path]:
+    """All shipped prompt files by name, such as `stories` and `facets/originality`."""
+    found: dict[str, Path] = {}
+    for home in (root / "prompts" for root in _roots()):
+        for path in sorted(home.rglob("*.jsonl")):
+            found.setdefault(path.relative_to(home).with_suffix("").as_posix(), path)
+    return found
+
+
+def _roots() -> tuple[Path, Path]:
+    package = Path(creativity_lens.__file__).parent
+    # A wheel carries data/ inside the package; an editable install reads the checkout's own.
+    return package / "_data", package.parent / "data"

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -81,7 +81,7 @@ class Instructions:
         }
 
     def _request(self, pair: ContrastPair) -> str:
-        # Not str.format: a premise may hold braces.
+        # Not str.format: a request may hold other braces.
         return self._task(pair.domain)["request"].replace("{premise}", pair.premise)
 
     def _task(self, domain: str) -> Mapping[str, str]:
@@ -132,4 +132,15 @@ def check_contrast(contrast: str) -> None:
     if contrast not in get_args(Contrast):
         raise InputError(
             f"unknown contrast {contrast!r}; choose one of {', '.join(get_args(Contrast))}."
+        )
+
+
+def check_sides(pairs: Sequence[ContrastPair], contrast: Contrast) -> None:
+    """Raise InputError if the premise contrast is asked of pairs whose sides are the same."""
+    same = [pair.id for pair in pairs if pair.creative == pair.uncreative]
+    if contrast == "premise" and same:
+        raise InputError(
+            f"{len(same)} of {len(pairs)} pairs, such as {same[0]!r}, have one prompt on both "
+            "sides, so the premise contrast has nothing to contrast: use the instruction "
+            "contrast, or let `creativity-lens data negate` write the other side."
         )

@@ -180,7 +180,7 @@ def _steering(result: DemoResult) -> Section:
                     read_layer=layer,
                 ),
                 f"{len(run.prompt_ids)} other prompts. The random directions are drawn from the "
-                "covariance of the texts within a class and have the same length: what they do "
+                "covariance of the texts within a class and have the length that each label says: what they do "
                 "is what any push of that size does.",
             ),
             Figure(
@@ -204,7 +204,7 @@ def _samples(result: DemoResult) -> Section:
     rows = []
     for i, prompt in enumerate(run.prompts):
         for arm in run.arms:
-            if arm.arm.name == "random-1":
+            if "random" in arm.arm.name and arm.arm.name != "random-0":
                 continue  # one random arm is enough to read
             rows.append(
                 (

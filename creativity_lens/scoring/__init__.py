@@ -1,4 +1,4 @@
 """The activation score of a text.
 
-Imports: errors, models, activations, directions, prompts.
+Imports: errors, models, activations, directions.
 """

@@ -1,4 +1,4 @@
 """What a user says about steering, turned into hooks.
 
-Imports: errors, models, hooks, directions.
+Imports: errors, models, hooks, generation, directions.
 """

@@ -98,9 +98,10 @@ def ranking_claim(
 ) -> Claim:
     """A claim that the score ranks the two texts of an unseen pair."""
     verdict: Verdict = "not supported"
-    if accuracy.estimate <= null_95 or accuracy.low <= 0.5:
-        reason = "The interval holds chance, or random directions do as well."
-    elif advantage.low <= 0:
+    # Written so that NaN, which is neither more nor less than anything, supports nothing.
+    if not (accuracy.estimate > null_95 and accuracy.low > 0.5):
+        reason = "The interval is not above chance, or random directions do as well."
+    elif not advantage.low > 0:
         verdict = "with a caveat"
         reason = "Better than chance, but not shown to be better than the best cheap rival."
     else:
@@ -139,9 +140,9 @@ def steering_claim(
     """A claim that steering raises the score that the unsteered model reads elsewhere."""
     largest = max(random_changes, key=abs)
     verdict: Verdict = "not supported"
-    if change.low <= 0:
-        reason = "The interval of the change holds 0."
-    elif change.estimate <= max(abs(value) for value in random_changes):
+    if not change.low > 0:
+        reason = "The interval of the change is not above 0."
+    elif not all(change.estimate > abs(value) for value in random_changes):
         reason = "Random directions of the same length move the score as far."
     else:
         verdict = "with a caveat"

@@ -70,10 +70,10 @@ class DemoConfig:
         n_permutations: label swaps for the null.
     """
 
-    n_train: int = 40
-    n_test: int = 20
-    n_dev: int = 6
-    n_steer: int = 8
+    n_train: int = 52
+    n_test: int = 24
+    n_dev: int = 8
+    n_steer: int = 10
     extraction: ExtractionConfig = field(
         default_factory=lambda: ExtractionConfig(sampling=Sampling(max_new_tokens=48))
     )
@@ -165,7 +165,8 @@ def run_demo(
     config = config or DemoConfig()
     instructions = instructions or load_instructions()
     stages = _Stages(on_progress)
-    train, dev, test = _choose_pairs(pairs or load_contrast("stories"), config)
+    available = load_contrast("stories") if pairs is None else pairs
+    train, dev, test = _choose_pairs(available, config)
 
     total = len(train) + len(test)
     with stages.stage("generating and reading", total) as advance:
@@ -486,6 +487,16 @@ def _final_arms(
         added = additions(directions, layers=layer, strength=strength, unit=unit)
         return Arm(name, label, added)
 
+    def pushes(name: str, label: str, length: float) -> list[Arm]:
+        return [
+            Arm(
+                f"{name}-{i}",
+                f"random direction {i + 1} {label}",
+                (Addition(layer, vector * length),),
+            )
+            for i, vector in enumerate(random)
+        ]
+
     return [
         Arm("unsteered", "unsteered"),
         arm("steered", f"+{strength:g} of the residual norm", strength),
@@ -496,14 +507,8 @@ def _final_arms(
             PAPER_STRENGTH,
             "absolute",
         ),
-        *(
-            Arm(
-                f"random-{i}",
-                f"random direction {i + 1}, same length",
-                (Addition(layer, vector * length),),
-            )
-            for i, vector in enumerate(random)
-        ),
+        *pushes("random", f"of length {strength:g}", length),
+        *pushes("paper-random", f"of length λ = {PAPER_STRENGTH:g}", PAPER_STRENGTH),
     ]
 
 
@@ -548,15 +553,14 @@ def _reading_claims(
 def _steering_claims(
     run: Comparison, train: _Reading, read_layer: int, steer_layer: int, strength: float
 ) -> list[Claim]:
-    random = tuple(
-        run.score_change(arm.arm.name, read_layer).estimate
-        for arm in run.arms
-        if arm.arm.name.startswith("random")
-    )
     claims = []
-    for name, label in (
-        ("steered", f"Adding +{strength:g} of the residual norm at layer {steer_layer}"),
-        ("paper", f"Adding λ = {PAPER_STRENGTH:g} at layer {steer_layer}, the paper's strength,"),
+    for name, random, label in (
+        ("steered", "random-", f"Adding +{strength:g} of the residual norm at layer {steer_layer}"),
+        (
+            "paper",
+            "paper-random-",
+            f"Adding λ = {PAPER_STRENGTH:g} at layer {steer_layer}, the paper's strength,",
+        ),
     ):
         claims.append(
             steering_claim(
@@ -565,7 +569,11 @@ def _steering_claims(
                 cost=run.nll_change(name),
                 read_layer=read_layer,
                 n_prompts=len(run.prompt_ids),
-                random_changes=random,
+                random_changes=tuple(
+                    run.score_change(arm.arm.name, read_layer).estimate
+                    for arm in run.arms
+                    if arm.arm.name.startswith(random)
+                ),
                 rival=_word_shift(run, train, name),
             )
         )
@@ -576,10 +584,20 @@ def _word_shift(run: Comparison, train: _Reading, name: str) -> str:
     """Another ruler: does a bag of words trained on the contrast see the same change?"""
     labels = [1] * len(train.groups) + [0] * len(train.groups)
     words = bag_of_words().fit(train.texts(0) + train.texts(1), labels)
-    before = words.decision_function(run.arms[0].texts)
-    change = mean_interval(words.decision_function(run[name].texts) - before, run.prompt_ids)
-    distinct = [np.nanmean([distinct_n(t) for t in arm.texts]) for arm in (run.arms[0], run[name])]
+    texts = zip(run.prompt_ids, run.arms[0].texts, run[name].texts, strict=True)
+    written = [(prompt, *two) for prompt, *two in texts if all(text.strip() for text in two)]
+    if not written:
+        return "bag of words: nothing to read, one of the two arms wrote nothing"
+    prompts, before, after = zip(*written, strict=True)
+    shift = words.decision_function(after) - words.decision_function(before)
+    change = mean_interval(shift, prompts)
+    distinct = [_mean_known([distinct_n(t) for t in side]) for side in (before, after)]
     return (
         f"bag of words, log-odds of creative: {change.estimate:+.2f} "
         f"[{change.low:+.2f}, {change.high:+.2f}]; distinct-2 {distinct[0]:.2f} → {distinct[1]:.2f}"
     )
+
+
+def _mean_known(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")

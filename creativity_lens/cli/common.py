@@ -1,0 +1,28 @@
+"""What several commands share: their options, and how a model is loaded."""
+
+from typing import Annotated, Any
+
+import typer
+
+from creativity_lens.cli import terminal
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="Packaged name, Hugging Face id, or local folder.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DtypeOption = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random streams.")]
+MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", help="Most tokens in a response.")]
+Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
+TopP = Annotated[float, typer.Option("--top-p", help="Nucleus, in (0, 1].")]
+MinP = Annotated[float, typer.Option("--min-p", help="Least share of the likeliest, in [0, 1).")]
+BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows that run together.")]
+
+
+def load(name: str, device: str, dtype: str) -> Any:
+    """Load a model, with a note on the terminal while it takes its time."""
+    from creativity_lens.models.loading import load_model
+
+    with terminal.notes.status(f"loading {terminal.safe(name)} …"):
+        return load_model(name, device=device, dtype=dtype)
