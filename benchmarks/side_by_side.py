@@ -88,6 +88,7 @@ class Bench:
     @cached_property
     def plain(self) -> Any:
         """The same weights in transformers, without this package or TransformerLens."""
+        disable_progress_bar()
         model = AutoModelForCausalLM.from_pretrained(
             packaged_model_folder(), dtype=torch.float32, attn_implementation="eager"
         )
@@ -352,7 +353,6 @@ def main() -> None:
     parser.add_argument("--new-tokens", type=int, default=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    disable_progress_bar()
     if options.memory_child:
         memory_child(options.memory_child, options.new_tokens)
         return

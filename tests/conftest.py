@@ -5,7 +5,9 @@ real, with beartype.
 """
 
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from jaxtyping import install_import_hook
 
@@ -76,3 +78,26 @@ def write(tmp_path: Path):
         return path
 
     return _write
+
+
+class CommandResult(NamedTuple):
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch, capfd):
+    """Run a command line as the installed program does."""
+    from creativity_lens.cli import main
+
+    def _cli(*args: object) -> CommandResult:
+        monkeypatch.setattr(sys, "argv", ["creativity-lens", *map(str, args)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return CommandResult(ended.value.code or 0, *capfd.readouterr())
+
+    return _cli

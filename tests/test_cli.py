@@ -7,13 +7,9 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
-from creativity_lens.cli import main
 from creativity_lens.cli.presets import PAPER, settle
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.directions.run_files import load_run
@@ -23,35 +19,18 @@ from creativity_lens.io import sha256_file, write_jsonl
 from creativity_lens.models import loading
 from creativity_lens.scoring.score import Text, score_texts
 from creativity_lens.steering.generate import generate
+from tests.deep import save_deep_model
 from tests.fakes import of_another_model, random_directions
-from tests.tiny import tiny_tokenizer
+from tests.tiny import N_CTX
 
 N_LAYERS = 10  # the paper steers at layer 8
-N_CTX = 320
 COMMANDS = ("demo", "extract", "score", "generate")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A saved model, as a user has one."""
-    torch.manual_seed(0)
-    tokenizer = tiny_tokenizer(chat=True)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=N_LAYERS,
-        num_attention_heads=4,
-        max_position_embeddings=N_CTX,
-        initializer_range=0.3,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    home = tmp_path_factory.mktemp("saved") / "ten-layers"
-    LlamaForCausalLM(config).save_pretrained(home)
-    tokenizer.save_pretrained(home)
-    return home
+    return save_deep_model(tmp_path_factory.mktemp("saved") / "ten-layers", N_LAYERS)
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +63,10 @@ def loaded(monkeypatch, lens, folder) -> list[str]:
     return names
 
 
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def run(monkeypatch, capfd, loaded):
-    """Run a command line as the installed program does."""
-
-    def _run(*args: object) -> Result:
-        monkeypatch.setattr(sys, "argv", ["creativity-lens", *(str(a) for a in args)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Result(ended.value.code or 0, out, err)
-
-    return _run
+def run(cli, loaded):
+    """Run a command line as the installed program does, with this file's model at hand."""
+    return cli
 
 
 def everything_below(folder: Path) -> dict[str, bytes]:

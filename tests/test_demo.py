@@ -1,7 +1,7 @@
 """The demo end to end on a tiny model, and verdicts that follow from the numbers."""
 
+import html
 import json
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from creativity_lens.cli import main
 from creativity_lens.directions.extract import ExtractionConfig
 from creativity_lens.directions.run_files import load_run, read_contrast
 from creativity_lens.errors import InputError
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.models.identity import identity
+from creativity_lens.models.loading import load_model
 from creativity_lens.prompts.instructions import load_instructions
 from creativity_lens.prompts.pairs import load_contrast
 from creativity_lens.report.demo import render_demo
@@ -32,6 +32,7 @@ from creativity_lens.studies.steering_arms import (
     compare_arms,
     within_class_directions,
 )
+from tests.deep import save_deep_model
 from tests.fakes import random_directions
 
 SMALL = DemoConfig(
@@ -44,8 +45,16 @@ SMALL = DemoConfig(
     n_random=2,
     n_permutations=10,
 )
-ARMS = ["unsteered", "steered", "opposite", "paper", "random-0", "random-1"]
+RANDOM = ["random-0", "random-1"]
+PAPER_RANDOM = ["paper-random-0", "paper-random-1"]
+ARMS = ["unsteered", "steered", "opposite", "paper", *RANDOM, *PAPER_RANDOM]
 NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def lens(tmp_path_factory):
+    """Six layers: it is steered at one and can be read at three."""
+    return load_model(save_deep_model(tmp_path_factory.mktemp("saved") / "six-layers", 6))
 
 
 # --- verdicts --------------------------------------------------------------------------------
@@ -213,12 +222,12 @@ def test_an_arm_that_wrote_nothing_has_no_change():
     assert np.isnan(run.nll_change("steered")).all()
 
 
-def test_arms_differ_in_nothing_but_what_is_added(llama):
-    directions = random_directions(llama)
+def test_arms_differ_in_nothing_but_what_is_added(lens):
+    directions = random_directions(lens)
     prompts = {"a": "The river.", "b": "The bridge and the town."}
     large = demo_study.additions(directions, layers=1, strength=2.0)
     run = compare_arms(
-        llama,
+        lens,
         directions,
         prompts,
         [Arm("plain", ""), Arm("steered", "", large), Arm("again", "")],
@@ -231,7 +240,7 @@ def test_arms_differ_in_nothing_but_what_is_added(llama):
     assert run.prompts == tuple(prompts.values())
     for arm in run.arms:
         read = score_texts(
-            llama,
+            lens,
             directions,
             [Text("", text, prompt) for text, prompt in zip(arm.texts, run.prompts, strict=True)],
             likelihood=True,
@@ -256,7 +265,7 @@ def stages():
 
 
 @pytest.fixture(scope="module")
-def result(llama, prompts_of_arms, stages):
+def result(lens, prompts_of_arms, stages):
     """One run of the demo on the tiny model."""
 
     def spy(model, directions, prompts, *args, **kwargs):
@@ -265,7 +274,7 @@ def result(llama, prompts_of_arms, stages):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_study, "compare_arms", spy)
-        return run_demo(llama, SMALL, on_progress=lambda *stage: stages.append(stage))
+        return run_demo(lens, SMALL, on_progress=lambda *stage: stages.append(stage))
 
 
 @pytest.fixture(scope="module")
@@ -291,12 +300,12 @@ def test_premises_are_used_once(result, prompts_of_arms):
     assert sum(map(len, premises)) == len(set().union(*premises))
 
 
-def test_test_premises_choose_nothing(llama, result):
+def test_test_premises_choose_nothing(lens, result):
     """Other test premises: the same direction, the same layer, the same strength."""
     pairs = load_contrast("stories")
     others = [p for p in pairs if p.split != "test"]
     others += [p for p in reversed(pairs) if p.split == "test"]
-    changed = run_demo(llama, SMALL, pairs=others)
+    changed = run_demo(lens, SMALL, pairs=others)
     assert changed.held_out.premises != result.held_out.premises
     assert torch.equal(
         changed.extraction.directions.directions, result.extraction.directions.directions
@@ -305,14 +314,14 @@ def test_test_premises_choose_nothing(llama, result):
     assert changed.strength == result.strength
 
 
-def test_the_score_is_read_after_the_neutral_prompt_of_each_premise(llama, result):
+def test_the_score_is_read_after_the_neutral_prompt_of_each_premise(lens, result):
     by_id = {pair.id: pair for pair in load_contrast("stories")}
     instructions = load_instructions()
     texts = [
         Text("", row.response, instructions.neutral_prompt(by_id[row.pair_id]).user)
         for row in result.test_rows
     ]
-    read = score_texts(llama, result.extraction.directions, texts, layers=result.read_layer)
+    read = score_texts(lens, result.extraction.directions, texts, layers=result.read_layer)
     creative, uncreative = read.values[::2, 0], read.values[1::2, 0]
     np.testing.assert_allclose(result.held_out.creative, creative, atol=1e-5)
     np.testing.assert_allclose(result.held_out.uncreative, uncreative, atol=1e-5)
@@ -369,7 +378,7 @@ def test_how_a_strength_is_chosen(effects, costs, chosen):
     assert demo_study._choose_strength(run, config, 0).chosen == chosen
 
 
-def test_every_arm_is_what_generate_would_write(llama, result, prompts_of_arms):
+def test_every_arm_is_what_generate_would_write(lens, result, prompts_of_arms):
     directions, layer = result.extraction.directions, result.steer_layer
     settings = {
         "system": directions.provenance["neutral_prompt"]["system"],
@@ -385,29 +394,37 @@ def test_every_arm_is_what_generate_would_write(llama, result, prompts_of_arms):
     assert [arm.arm.name for arm in result.steered.arms] == ARMS
     for name, steer in steering.items():
         where = {"directions": directions, "layers": layer} if steer else {}
-        by_hand = generate(llama, prompts_of_arms[1], **where, **steer, **settings)
+        by_hand = generate(lens, prompts_of_arms[1], **where, **steer, **settings)
         assert result.steered[name].texts == tuple(g.response for g in by_hand)
 
 
-def test_random_arms_push_as_far_as_the_steered_one(result):
+def test_random_arms_push_as_far_as_the_arm_that_they_stand_beside(result):
     def pushes(name):
         return [(a.layer, float(a.vector.norm())) for a in result.steered[name].arm.additions]
 
-    ((layer, length),) = pushes("steered")
-    assert layer == result.steer_layer
-    for name in ("random-0", "random-1", "opposite"):
-        assert pushes(name) == [(layer, pytest.approx(length, rel=1e-5))]
-    vectors = [result.steered[name].arm.additions[0].vector for name in ("random-0", "random-1")]
+    for name, beside in (("steered", ["opposite", *RANDOM]), ("paper", PAPER_RANDOM)):
+        ((layer, length),) = pushes(name)
+        assert layer == result.steer_layer
+        for other in beside:
+            assert pushes(other) == [(layer, pytest.approx(length, rel=1e-5))]
+    vectors = [result.steered[name].arm.additions[0].vector for name in RANDOM]
     assert not torch.allclose(*vectors)
 
 
-def test_every_text_is_judged_by_the_unsteered_model(llama, result):
+def test_the_null_of_each_steering_claim_is_its_own_random_arms(result):
+    for claim, names in ((result.claims[3], RANDOM), (result.claims[4], PAPER_RANDOM)):
+        changes = [result.steered.score_change(n, result.read_layer).estimate for n in names]
+        assert claim.null.endswith(f"{max(changes, key=abs):+.3f}")
+        assert claim.null.startswith("2 directions")
+
+
+def test_every_text_is_judged_by_the_unsteered_model(lens, result):
     for arm in result.steered.arms:
         texts = [
             Text("", text, prompt)
             for text, prompt in zip(arm.texts, result.steered.prompts, strict=True)
         ]
-        read = score_texts(llama, result.extraction.directions, texts, likelihood=True)
+        read = score_texts(lens, result.extraction.directions, texts, likelihood=True)
         np.testing.assert_allclose(arm.scores, read.values, atol=1e-5)
         np.testing.assert_allclose(arm.nll, read.nll, atol=1e-4)
 
@@ -447,15 +464,13 @@ def test_every_stage_tells_its_progress_to_the_end(result, stages):
 
 
 def test_the_report_holds_the_claims_the_samples_and_the_settings(result, page):
-    assert page.count("Plotly.newPlot(") - 1 >= 6 or page.count('id="figure-') == 6
-    text = page.replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">")
-    text = text.replace("&#34;", '"').replace("&amp;", "&")
+    text = html.unescape(page[page.index("<body>") :])
+    assert [f'id="figure-{i}"' in page for i in range(7)] == [True] * 6 + [False]
     for claim in result.claims:
-        assert claim.statement in text
-        assert claim.reason in text
-    for arm in result.steered.arms:
-        if arm.arm.name != "random-1":
-            assert all(sample in text for sample in arm.texts)
+        assert all(part in text for part in (claim.statement, claim.null, claim.rival))
+        assert all(part in text for part in (claim.verdict, claim.reason))
+    for name in ("unsteered", "steered", "opposite", "paper", "random-0"):
+        assert all(sample in text for sample in result.steered[name].texts)
     assert result.extraction.directions.provenance["pairs_sha256"] in text
     assert "creativity-lens demo" in text
 
@@ -464,24 +479,24 @@ def test_the_report_holds_the_claims_the_samples_and_the_settings(result, page):
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
-def test_fewer_pairs_than_asked_for_is_an_error(llama, split):
+def test_fewer_pairs_than_asked_for_is_an_error(lens, split):
     pairs = load_contrast("stories")
     wanted = getattr(SMALL, f"n_{split}")
     there = [p for p in pairs if p.split == split][: wanted - 1]
     others = [p for p in pairs if p.split != split]
     reason = f"wants {wanted} pairs of split {split}, but there are {wanted - 1}"
     with pytest.raises(InputError, match=reason):
-        run_demo(llama, SMALL, pairs=[*there, *others])
+        run_demo(lens, SMALL, pairs=[*there, *others])
 
 
-def test_no_pairs_are_not_the_shipped_ones(llama):
+def test_no_pairs_are_not_the_shipped_ones(lens):
     with pytest.raises(InputError, match="there are 0"):
-        run_demo(llama, SMALL, pairs=[])
+        run_demo(lens, SMALL, pairs=[])
 
 
-def test_more_steered_than_scored_is_an_error(llama):
+def test_more_steered_than_scored_is_an_error(lens):
     with pytest.raises(InputError, match=r"n_steer \(7\) is more than n_test \(6\)"):
-        run_demo(llama, replace(SMALL, n_steer=7))
+        run_demo(lens, replace(SMALL, n_steer=7))
 
 
 @pytest.fixture
@@ -503,21 +518,20 @@ def silent(monkeypatch):
     return _silent
 
 
-@pytest.mark.parametrize("names", [("steered", "random-0", "0.3"), tuple(ARMS)])
-def test_arms_that_write_nothing_support_nothing(llama, silent, names):
-    silent(*names)
-    result = run_demo(llama, SMALL)
-    for name in names:
-        if name in ARMS:
-            assert result.steered[name].texts == ("", "")
-            assert np.isnan(result.steered[name].scores).all()
-    assert result.claims[3].verdict == "not supported"
+def test_arms_that_write_nothing_support_nothing(lens, silent):
+    silent("0.3", *ARMS)  # a candidate strength, and all that follows
+    result = run_demo(lens, SMALL)
+    assert result.strength.chosen == 0.1
+    for name in ARMS:
+        assert result.steered[name].texts == ("", "")
+        assert np.isnan(result.steered[name].scores).all()
+    assert [claim.verdict for claim in result.claims[3:]] == ["not supported"] * 2
     assert 'id="figure-5"' in render_demo(result, command="demo")
 
 
-def test_one_empty_response_is_left_out_of_the_changes(llama, silent, result):
+def test_one_empty_response_is_left_out_of_the_changes(lens, silent, result):
     silent("steered", prompts=1)
-    changed = run_demo(llama, SMALL)
+    changed = run_demo(lens, SMALL)
     assert changed.steered["steered"].texts == ("", result.steered["steered"].texts[1])
     at = result.read_layer
     alone = result.steered["steered"].scores[1, at] - result.steered["unsteered"].scores[1, at]
@@ -528,8 +542,8 @@ def test_one_empty_response_is_left_out_of_the_changes(llama, silent, result):
 
 
 @pytest.fixture
-def demo_command(monkeypatch, llama, tmp_path, capsys):
-    """Run `creativity-lens demo` at a small size; returns what it prints."""
+def demo_command(monkeypatch, lens, cli, tmp_path):
+    """Run `creativity-lens demo` at a small size."""
     small = {
         name: getattr(SMALL, name)
         for name in ("n_train", "n_test", "n_dev", "n_steer", "strengths", "n_permutations")
@@ -538,17 +552,8 @@ def demo_command(monkeypatch, llama, tmp_path, capsys):
     monkeypatch.setattr(
         demo_study, "DemoConfig", partial(DemoConfig, **small, extraction=extraction)
     )
-
-    def _run(*options: str) -> tuple[int, str, str]:
-        model = identity(llama)["name"]
-        out = str(tmp_path / "new" / "report")
-        arguments = ["creativity-lens", "demo", "--out", out, "--model", model, *options]
-        monkeypatch.setattr(sys, "argv", arguments)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    return _run
+    arguments = ("demo", "--out", tmp_path / "new" / "report", "--model", identity(lens)["name"])
+    return partial(cli, *arguments)
 
 
 def test_the_demo_command_writes_the_report_and_the_run(demo_command, tmp_path):

@@ -687,3 +687,39 @@ def test_a_contrast_row_without_a_field_names_the_line(run, tmp_path):
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(DataError, match="line 2: missing split, seed"):
         read_contrast(path)
+
+
+def test_a_dropped_pair_counts_in_no_norm(model, pairs, monkeypatch):
+    """Norms with one pair dropped equal those of a run that never had the pair."""
+    from creativity_lens.directions import extract as module
+
+    config = ExtractionConfig(sampling=Sampling(max_new_tokens=6))
+    alone = extract(model, pairs[1:4], config)
+    generate_batch = module.generate_batch
+
+    def emptied(*args, **kwargs):
+        done = generate_batch(*args, **kwargs)
+        first = f"{pairs[0].id}/creative/0"
+        return [c._replace(response_ids=()) if c.id == first else c for c in done]
+
+    monkeypatch.setattr(module, "generate_batch", emptied)
+    for context in ("as-generated", "neutral"):
+        config = ExtractionConfig(sampling=Sampling(max_new_tokens=6), context=context)
+        with_dropped = extract(model, pairs[:4], config)
+        assert with_dropped.dropped == (pairs[0].id,)
+        if context == "as-generated":
+            torch.testing.assert_close(
+                with_dropped.directions.residual_norms,
+                alone.directions.residual_norms,
+                rtol=2e-3,
+                atol=0,
+            )
+
+
+@pytest.mark.parametrize("context", ["as-generated", "neutral"])
+def test_norms_are_those_of_the_response_in_every_span(model, pairs, context):
+    def norms(span):
+        config = ExtractionConfig(context=context, span=span, sampling=Sampling(max_new_tokens=6))
+        return extract(model, pairs[:3], config).directions.residual_norms
+
+    torch.testing.assert_close(norms("last"), norms("response"), rtol=2e-3, atol=0)

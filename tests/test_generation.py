@@ -23,6 +23,8 @@ from creativity_lens.models.protocol import read, resid_post
 from tests.tiny import D_MODEL, N_CTX, N_LAYERS, distance, live_hooks, tiny_hf, token_rows
 
 LAYERS = range(N_LAYERS)
+LENGTHS = (12, 3, 7, 1, 9, 5, 12, 4) * 2  # of the prompts
+ROWS = len(LENGTHS)
 SAMPLING = Sampling(max_new_tokens=10, temperature=1.0, top_p=0.9, min_p=0.01)
 GREEDY = Sampling(max_new_tokens=10, temperature=0.0)
 
@@ -35,14 +37,14 @@ def hf(request, model):
 
 @pytest.fixture
 def ends(model, monkeypatch):
-    """Let every eighth token end a response, so that rows end at different times."""
-    ids = frozenset(range(2, model.cfg.d_vocab, 8))
+    """Let every tenth token end a response, so that rows end at different times."""
+    ids = frozenset(range(2, model.cfg.d_vocab, 10))
     monkeypatch.setattr("creativity_lens.generation.decode.stop_ids", lambda model: ids)
     return ids
 
 
 def _requests(*lengths, additions=()):
-    lengths = lengths or (12, 3, 7, 1, 9, 5, 12, 4)
+    lengths = lengths or LENGTHS
     return [Request(f"row-{i}", row, additions) for i, row in enumerate(token_rows(*lengths))]
 
 
@@ -264,7 +266,7 @@ def test_completions_come_in_the_order_of_the_requests(llama):
         llama, requests, sampling=SAMPLING, batch_size=3, on_progress=finished.append
     )
     assert [c.id for c in done] == [r.id for r in requests]
-    assert finished == [3, 3, 2]
+    assert finished == [3, 3, 3, 3, 3, 1]
 
 
 # --- steering ---------------------------------------------------------------------------------
@@ -295,7 +297,7 @@ def test_rows_of_one_batch_are_steered_apart_as_single_runs_are(model, ends):
         assert _generate(model, [request]) == {request.id: together[request.id]}
         if i % 4 == 0:
             assert together[request.id] == unsteered[request.id]
-    assert sum(together[r.id] != unsteered[r.id] for r in plain) >= 5
+    assert sum(together[r.id] != unsteered[r.id] for r in plain) >= ROWS // 2
 
 
 @pytest.mark.legacy
@@ -367,7 +369,7 @@ def test_capture_while_decoding_is_a_second_reading_pass(model, ends, span, unit
 
 
 def test_capture_changes_no_token(model, ends):
-    sums = ResidualSums(8, LAYERS, D_MODEL)
+    sums = ResidualSums(ROWS, LAYERS, D_MODEL)
     done = generate_batch(
         model, _requests(), sampling=SAMPLING, seed=0, capture=Capture(sums, "last")
     )
@@ -419,7 +421,11 @@ def test_an_exception_midway_leaves_no_hook_behind(model):
     requests = _requests(additions=(Addition(0, _vector()),))
     with pytest.raises(Stop):
         generate_batch(
-            model, requests, sampling=SAMPLING, seed=0, capture=Capture(Failing(8, LAYERS, D_MODEL))
+            model,
+            requests,
+            sampling=SAMPLING,
+            seed=0,
+            capture=Capture(Failing(ROWS, LAYERS, D_MODEL)),
         )
     assert steps == [12, 1, 1]  # the prompt and two tokens
     assert live_hooks(model) == 0

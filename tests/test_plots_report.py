@@ -29,7 +29,7 @@ from creativity_lens.studies.steering_arms import Arm, ArmTexts, Comparison
 N_LAYERS = 4
 OWNED = "document.title='owned'"
 HOSTILE = (
-    f"<script>{OWNED}</script>",
+    f"<i>tags</i><script>{OWNED}</script>",
     f"</script><script>{OWNED}</script>",
     f'"><img src=x onerror="{OWNED}">',
     f"'><svg onload={OWNED}>",

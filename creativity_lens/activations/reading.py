@@ -44,6 +44,8 @@ class ReadBatch(NamedTuple):
     mask: Int[Tensor, "row pos"]
     chosen: Int[Tensor, "row pos"]
     """1 for the tokens of the span."""
+    response: Int[Tensor, "row pos"]
+    """1 for the tokens of the text, whatever the span."""
     logits_needed: int
     """How many of the last positions predict a text's token: the token before a text predicts its
     first one."""
@@ -93,16 +95,19 @@ def read_batches(
         ids, mask = left_pad(
             [(*p.context_ids, *p.text_ids) for p in rows], device=model_device(model)
         )
-        chosen = torch.zeros_like(mask)
+        chosen, response = torch.zeros_like(mask), torch.zeros_like(mask)
         for row, passage in enumerate(rows):
             n = len(passage.text_ids)
+            response[row, -n:] = 1
+            if len(passage.context_ids) == 0:
+                response[row, -n] = 0  # the attention sink
             if span == "prompt-last":
                 if len(passage.context_ids) > 1:
                     chosen[row, -n - 1] = 1
+            elif span == "last":
+                chosen[row, -1] = response[row, -1]
             else:
-                chosen[row, -1 if span == "last" else -n :] = 1
-                if len(passage.context_ids) == 0:
-                    chosen[row, -n] = 0  # the attention sink
+                chosen[row] = response[row]
         for row, passage in enumerate(rows):
             if not bool(chosen[row].any()):
                 raise InputError(
@@ -110,7 +115,7 @@ def read_batches(
                     "model sees is an attention sink, so put a prompt or BOS before the text."
                 )
         longest = max(len(p.text_ids) for p in rows)
-        yield ReadBatch(tuple(indices), ids, mask, chosen, min(longest + 1, ids.shape[1]))
+        yield ReadBatch(tuple(indices), ids, mask, chosen, response, min(longest + 1, ids.shape[1]))
 
 
 @torch.inference_mode()
@@ -136,7 +141,7 @@ def read_passages(
         span: which tokens count.
         unit_tokens: divide each token by its norm before the mean.
         likelihood: also compute the mean NLL of each text, from the same pass.
-        norms: where to count token norms.
+        norms: where to count the norms of the texts' tokens (all of them, whatever the span).
         batch_size: most texts in a batch.
         max_batch_tokens: most tokens in a batch.
         on_progress: called with the number of texts each batch has finished.
@@ -161,7 +166,9 @@ def read_passages(
             unit_tokens=unit_tokens,
             norms=norms,
         )
-        sums.aim(torch.arange(len(batch.indices), device=device), batch.chosen)
+        sums.aim(
+            torch.arange(len(batch.indices), device=device), batch.chosen, measured=batch.response
+        )
         logits = read(
             model,
             batch.ids,

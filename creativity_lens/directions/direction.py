@@ -165,4 +165,7 @@ class DirectionSet:
                 )
             if not bool(torch.isfinite(tensor).all()):
                 raise DataError(f"{path}: the tensor {name!r} holds NaN or infinity.")
+        lengths = tensors["directions"].norm(dim=-1)
+        if not bool(torch.isclose(lengths, torch.ones_like(lengths), atol=1e-4).all()):
+            raise DataError(f"{path}: the rows of 'directions' are not unit vectors.")
         return cls(**tensors, provenance=provenance)

@@ -211,10 +211,12 @@ def extract(
     pairs_a_batch = max(1, config.batch_size // rows_a_pair)
     for start in range(0, len(pairs), pairs_a_batch):
         chunk = slice(start * rows_a_pair, (start + pairs_a_batch) * rows_a_pair)
-        completions, means = _generate_and_read(model, sides[chunk], requests[chunk], config, norms)
+        completions, means, kept = _generate_and_read(
+            model, sides[chunk], requests[chunk], config, norms
+        )
         for first in range(0, len(completions), rows_a_pair):
             members = range(first, first + rows_a_pair)
-            if any(not completions[i].response_ids for i in members):
+            if members[0] not in kept:
                 dropped.append(sides[chunk][first].pair.id)
                 continue
             for i in members:
@@ -295,8 +297,11 @@ def _generate_and_read(
     requests: Sequence[Request],
     config: ExtractionConfig,
     norms: NormHistogram,
-) -> tuple[list[Completion], Float[Tensor, "row layer d_model"]]:
-    """Responses of one batch and each one's mean; NaN where a response is empty."""
+) -> tuple[list[Completion], Float[Tensor, "row layer d_model"], set[int]]:
+    """Responses of one batch, each one's mean, and which rows belong to pairs that are kept.
+
+    Only those rows' norms are counted, and only their means are of use.
+    """
     layers = range(int(model.cfg.n_layers))
     d_model = int(model.cfg.d_model)
     if config.context == "as-generated":
@@ -307,6 +312,7 @@ def _generate_and_read(
             device=model_device(model),
             unit_tokens=config.unit_tokens,
             norms=norms,
+            defer_norms=True,
         )
         completions = generate_batch(
             model,
@@ -315,16 +321,18 @@ def _generate_and_read(
             seed=config.seed,
             capture=Capture(sums, config.span),
         )
-        return completions, sums.means()
+        kept = _rows_of_whole_pairs(completions, config)
+        sums.commit_norms(sorted(kept))
+        return completions, sums.means(), kept
     completions = generate_batch(model, requests, sampling=config.sampling, seed=config.seed)
-    full = [i for i, completion in enumerate(completions) if completion.response_ids]
+    kept = _rows_of_whole_pairs(completions, config)
     passages = [
         Passage(sides[i].row_id, sides[i].read_prompt_ids, completions[i].response_ids)
-        for i in full
+        for i in sorted(kept)
     ]
     means = torch.full((len(sides), len(layers), d_model), torch.nan, dtype=torch.float64)
-    if full:
-        means[full] = read_passages(
+    if kept:
+        means[sorted(kept)] = read_passages(
             model,
             passages,
             layers=layers,
@@ -334,7 +342,18 @@ def _generate_and_read(
             batch_size=config.batch_size,
             max_batch_tokens=MAX_BATCH_TOKENS,
         ).means
-    return completions, means
+    return completions, means, kept
+
+
+def _rows_of_whole_pairs(completions: Sequence[Completion], config: ExtractionConfig) -> set[int]:
+    """The rows of those pairs that have a text in every row."""
+    rows_a_pair = 2 * config.samples
+    kept: set[int] = set()
+    for first in range(0, len(completions), rows_a_pair):
+        members = range(first, first + rows_a_pair)
+        if all(completions[i].response_ids for i in members):
+            kept.update(members)
+    return kept
 
 
 def _row(

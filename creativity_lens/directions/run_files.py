@@ -78,6 +78,12 @@ def read_contrast(path: str | os.PathLike[str]) -> list[ContrastRow]:
         missing = [name for name in names if name not in row]
         if missing:
             raise DataError(f"{path}, line {number}: missing {', '.join(missing)}.")
+        for name in names:
+            ids = row[name]
+            if name.endswith("_ids") and not (
+                isinstance(ids, list) and all(type(i) is int for i in ids)
+            ):
+                raise DataError(f"{path}, line {number}: {name!r} must be a list of token ids.")
         values: dict[str, Any] = {
             name: tuple(row[name]) if name.endswith("_ids") else row[name] for name in names
         }

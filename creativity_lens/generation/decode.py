@@ -204,4 +204,8 @@ def _aim(
     # The first real token is an attention sink and never counts, even as a prompt's last.
     first = mask.sum(dim=1) == 1
     chosen[first] = 0
-    capture.sums.aim(rows, chosen, replace=capture.span == "last" and not prompt)
+    # Norms are those of the response in every span, so that strengths mean the same.
+    measured = torch.zeros_like(chosen)
+    measured[:, -1] = int(not prompt)
+    replace = capture.span == "last" and not prompt
+    capture.sums.aim(rows, chosen, measured=measured, replace=replace)

@@ -81,9 +81,9 @@ class ChatEndpoint:
             ModelError: the endpoint is out of reach, refuses the key, knows no such model, is too
                 busy, or does not answer in the format.
         """
+        client = self._client
         import openai
 
-        client = self._client
         told = [{"role": "system", "content": system}] if system else []
         try:
             answer = client.chat.completions.create(

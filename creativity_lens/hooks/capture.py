@@ -66,6 +66,7 @@ class ResidualSums:
         device: where the model runs.
         unit_tokens: divide each token by its norm first, so that no token outweighs the others.
         norms: where to count token norms, if wanted.
+        defer_norms: hold the norms back until `commit_norms` says which rows count.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class ResidualSums:
         device: torch.device | str = "cpu",
         unit_tokens: bool = False,
         norms: NormHistogram | None = None,
+        defer_norms: bool = False,
     ) -> None:
         device = torch.device(device)
         self.layers = tuple(layers)
@@ -87,6 +89,8 @@ class ResidualSums:
         self._counts = torch.zeros(n_rows, dtype=torch.int64, device=device)
         self._unit_tokens = unit_tokens
         self._norms = norms
+        self._held: list[tuple[int, Tensor, Tensor]] | None = [] if defer_norms else None
+        self._measured = torch.zeros((0, 0), dtype=torch.bool, device=device)
         self._rows = torch.zeros(0, dtype=torch.long, device=device)
         self._weights = torch.zeros((0, 0), dtype=self._dtype, device=device)
         self._active = torch.zeros(0, dtype=torch.bool, device=device)
@@ -98,6 +102,7 @@ class ResidualSums:
         rows: Int[Tensor, " row"],
         chosen: Int[Tensor, "row pos"],
         *,
+        measured: Int[Tensor, "row pos"] | None = None,
         replace: bool = False,
     ) -> None:
         """Choose what the next forward pass adds.
@@ -105,15 +110,19 @@ class ResidualSums:
         Args:
             rows: the number of each batch row in this object.
             chosen: 1 for the tokens that count.
+            measured: 1 for the tokens whose norms are counted; None takes `chosen`.
             replace: forget what the row held before (to end with its last token alone).
         """
-        active = chosen.any(dim=1)
-        columns = chosen.any(dim=0).nonzero()
+        measured = chosen if measured is None else measured
+        seen = (chosen + measured) > 0
+        active = seen.any(dim=1)
+        columns = seen.any(dim=0).nonzero()
         # Tokens of interest stand at the right end of a left-padded batch: skip the rest.
         self._first = int(columns[0]) if len(columns) else chosen.shape[1]
         self._active = active
         self._rows = rows[active]
         self._weights = chosen[active][:, self._first :].to(self._dtype)
+        self._measured = measured[active][:, self._first :] > 0
         self._replace = replace
         added = chosen[active].sum(dim=1)
         if replace:
@@ -134,6 +143,24 @@ class ResidualSums:
         """How many tokens each row has contributed."""
         return self._counts.cpu()
 
+    def commit_norms(self, rows: Sequence[int]) -> None:
+        """Count the norms that were held back, of these rows alone; the others are forgotten."""
+        assert self._norms is not None
+        assert self._held is not None, "norms are counted at once unless defer_norms is set"
+        for index, owners, norms in self._held:
+            kept = torch.isin(owners, torch.as_tensor(list(rows), device=owners.device))
+            self._norms.add(index, norms[kept])
+        self._held.clear()
+
+    def _count_norms(
+        self, histogram: NormHistogram, index: int, norms: Float[Tensor, "row pos"]
+    ) -> None:
+        if self._held is None:
+            histogram.add(index, norms[self._measured])
+        else:
+            owners = self._rows[:, None].expand_as(norms)[self._measured]
+            self._held.append((index, owners, norms[self._measured]))
+
     def _hook(self, index: int, layer: int) -> Hook:
         def capture(activation: Tensor, hook: Any = None) -> None:
             if not len(self._rows):
@@ -142,7 +169,7 @@ class ResidualSums:
             if self._norms is not None or self._unit_tokens:
                 norms = torch.linalg.vector_norm(tokens, dim=-1)
                 if self._norms is not None:
-                    self._norms.add(index, norms[self._weights > 0])
+                    self._count_norms(self._norms, index, norms)
                 if self._unit_tokens:
                     tokens = tokens / norms.clamp_min(1e-12)[..., None]
             added = einsum(self._weights, tokens, "row pos, row pos d_model -> row d_model")

@@ -13,7 +13,7 @@ final norm) and llama.cpp's layer `l + 1`.
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, SupportsIndex, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -81,6 +81,18 @@ def check_layer(model: LensModel, layer: int) -> int:
             "(layer l is the residual stream after block l)."
         )
     return layer
+
+
+def layer_tuple(layers: int | Sequence[int]) -> tuple[int, ...]:
+    """One layer or several, of any integer type, as plain integers.
+
+    Raises:
+        InputError: none, or one that is not an integer.
+    """
+    found = (layers,) if isinstance(layers, SupportsIndex) else tuple(layers)
+    if not found or any(isinstance(n, bool) or not isinstance(n, SupportsIndex) for n in found):
+        raise InputError(f"name one layer or several, as integers; got {layers!r}.")
+    return tuple(int(n) for n in found)
 
 
 def model_device(model: LensModel) -> torch.device:

@@ -124,7 +124,7 @@ def norms_figure(difference_norms: Sequence[float], residual_norms: Sequence[flo
         hovertemplate="layer %{x}: %{y:.1f}, %{customdata:.1%} of a token's norm<extra></extra>",
     )
     figure.update_xaxes(title_text=LAYER_AXIS)
-    figure.update_yaxes(title_text="norm (log scale)", type="log", dtick="D2")
+    figure.update_yaxes(title_text="norm (log scale)", type="log")
     return styled(figure, title="How long the direction is before it is normalized")
 
 

@@ -17,9 +17,9 @@ def styled(figure: go.Figure, *, title: str, height: int = 420) -> go.Figure:
     """Apply the common layout; returns the same figure."""
     figure.update_layout(
         template="plotly_white",
-        title={"text": title, "font": {"size": 16}},
+        title={"text": title, "font": {"size": 16}, "y": 0.97, "yanchor": "top"},
         height=height,
-        margin={"l": 64, "r": 24, "t": 64, "b": 56},
+        margin={"l": 64, "r": 24, "t": 84, "b": 56},
         font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
         legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0},
         hovermode="closest",

@@ -174,7 +174,7 @@ def load_writing_prompts(
 
 _TAGS = re.compile(r"^(?:\s*\[\s*[A-Za-z]{2,3}\s*\])+\s*:?")
 _SPACED = (
-    (re.compile(r"\s*<newline>\s*", re.IGNORECASE), " "),
+    (re.compile(r"(?:\s*<newline>)+\s*", re.IGNORECASE), " "),
     (re.compile(r"``|''"), '"'),
     # Tokens that a tokenizer cut off the word before them.
     (re.compile(r"(?<=\w) (?=n['\u2019]t\b|['\u2019](?:s|m|d|re|ve|ll)\b)", re.IGNORECASE), ""),

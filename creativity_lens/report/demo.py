@@ -180,7 +180,8 @@ def _steering(result: DemoResult) -> Section:
                     read_layer=layer,
                 ),
                 f"{len(run.prompt_ids)} other prompts. The random directions are drawn from the "
-                "covariance of the texts within a class and have the length that each label says: what they do "
+                "covariance of the texts within a class and have the length that each "
+                "label says: what they do "
                 "is what any push of that size does.",
             ),
             Figure(

@@ -28,7 +28,14 @@ from creativity_lens.activations.reading import (
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.errors import DataError, InputError
 from creativity_lens.models.chat import bare_context, has_chat_template, render_prompt, text_ids
-from creativity_lens.models.protocol import Hook, LensModel, check_layer, read, resid_post
+from creativity_lens.models.protocol import (
+    Hook,
+    LensModel,
+    check_layer,
+    layer_tuple,
+    read,
+    resid_post,
+)
 
 Variant = Literal["cosine", "centred"]
 
@@ -105,6 +112,8 @@ def score_texts(
         raise InputError(f"a window needs at least 2 tokens, got {window}.")
     directions.check_model(model)
     chosen = _layers(model, layers)
+    if isinstance(texts, str):
+        raise InputError("texts must be a list of texts; put the one text in a list.")
     items = [t if isinstance(t, Text) else Text(str(i), t) for i, t in enumerate(texts)]
     if not items:
         raise InputError("there are no texts to score.")
@@ -115,6 +124,8 @@ def score_texts(
     for i, item in enumerate(items):
         context = tuple(scoring_context(model, directions.provenance, prompt=item.prompt))
         ids = text_ids(model, item.text)
+        if item.prompt is not None and not item.prompt.strip():
+            raise DataError(f"the prompt of text {item.id!r} is blank; leave it out instead.")
         if not item.text.strip() or not ids:
             raise DataError(f"the text {item.id!r} is empty.")
         n_tokens[i] = len(ids)
@@ -168,16 +179,15 @@ def scoring_context(model: LensModel, provenance: Any, *, prompt: str | None = N
     neutral = provenance["neutral_prompt"]
     if prompt is None and not has_chat_template(model.tokenizer):
         return bare_context(model)
-    return render_prompt(model, prompt or neutral["user"], system=neutral["system"])
+    return render_prompt(
+        model, neutral["user"] if prompt is None else prompt, system=neutral["system"]
+    )
 
 
 def _layers(model: LensModel, layers: int | Sequence[int] | None) -> tuple[int, ...]:
     if layers is None:
         return tuple(range(int(model.cfg.n_layers)))
-    chosen = (layers,) if isinstance(layers, int) else tuple(layers)
-    if not chosen:
-        raise InputError("name at least one layer to score at.")
-    return tuple(check_layer(model, layer) for layer in chosen)
+    return tuple(check_layer(model, layer) for layer in layer_tuple(layers))
 
 
 class _CosineSums:

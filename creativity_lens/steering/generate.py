@@ -65,6 +65,8 @@ def generate(
         InputError: no prompts, one that is blank or too long, a layer out of range, a strength
             that is not finite, or directions without layers.
     """
+    if isinstance(prompts, str):
+        raise InputError("prompts must be a list or a mapping; put the one prompt in a list.")
     named = (
         dict(prompts)
         if isinstance(prompts, Mapping)

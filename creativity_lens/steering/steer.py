@@ -16,7 +16,13 @@ from torch import Tensor
 from creativity_lens.directions.direction import Direction, DirectionSet
 from creativity_lens.errors import InputError
 from creativity_lens.hooks.intervene import Addition, RowAdditions, Scope
-from creativity_lens.models.protocol import Hook, LensModel, check_layer, model_device
+from creativity_lens.models.protocol import (
+    Hook,
+    LensModel,
+    check_layer,
+    layer_tuple,
+    model_device,
+)
 
 Unit = Literal["absolute", "relative"]
 Model = TypeVar("Model", bound=LensModel)
@@ -58,7 +64,7 @@ def additions(
     """
     if scope not in get_args(Scope):
         raise InputError(f"unknown scope {scope!r}; choose one of {', '.join(get_args(Scope))}.")
-    chosen = (layers,) if isinstance(layers, int) else tuple(layers)
+    chosen = layer_tuple(layers)
     if len(set(chosen)) != len(chosen):
         raise InputError(f"a layer is named twice in {chosen}; add the strengths instead.")
     found = []

@@ -520,13 +520,13 @@ def _reading_claims(
 ) -> list[Claim]:
     contexts = (
         (
-            "Creative and uncreative answers can be told apart in the residual stream, with the "
-            "instruction in the model's context.",
+            "The residual stream tells creative from uncreative answers better than their words "
+            "alone do, with the instruction in the model's context.",
             as_generated,
             True,
         ),
         (
-            "They can still be told apart when the answers are re-read under a neutral prompt.",
+            "It still does when the same answers are re-read under a neutral prompt.",
             neutral,
             False,
         ),
