@@ -17,6 +17,7 @@ from creativity_lens.errors import InputError
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.io import sha256_file, write_jsonl
 from creativity_lens.models import loading
+from creativity_lens.models.chat import text_ids
 from creativity_lens.scoring.score import Text, score_texts
 from creativity_lens.steering.generate import generate
 from tests.deep import save_deep_model
@@ -731,6 +732,22 @@ def test_extract_then_score_then_generate(run, command, lines, steer, tmp_path):
     made = extracted / "directions.safetensors"
     assert run("score", "--text", "A bridge.", "--directions", made).code == 0
     assert run(*steer("--layer", 8, "--strength", 0.3, to=made)).code == 0
+
+
+@pytest.mark.slow
+def test_a_text_is_scored_at_once_with_the_shipped_directions(cli, monkeypatch, real_model):
+    """What the README promises: no directions, no model named."""
+    names = []
+    monkeypatch.setattr(
+        loading, "load_model", lambda name, **options: names.append(name) or real_model
+    )
+    result = cli("score", "--text", "The moon forgot its keys.", "--json")
+    assert result.code == 0, result.err
+    assert names == ["smollm2-135m-instruct"]
+    scored = json.loads(result.out)
+    assert scored["layer"] == 20
+    assert scored["n_tokens"] == len(text_ids(real_model, "The moon forgot its keys."))
+    assert -1 < scored["score"] < 1
 
 
 # --- the program -----------------------------------------------------------------------------

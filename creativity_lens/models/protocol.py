@@ -91,7 +91,7 @@ def layer_tuple(layers: int | Sequence[int]) -> tuple[int, ...]:
     """
     found = (layers,) if isinstance(layers, SupportsIndex) else tuple(layers)
     if not found or any(isinstance(n, bool) or not isinstance(n, SupportsIndex) for n in found):
-        raise InputError(f"name one layer or several, as integers; got {layers!r}.")
+        raise InputError(f"name at least one layer, as an integer; got {layers!r}.")
     return tuple(int(n) for n in found)
 
 

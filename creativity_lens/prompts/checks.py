@@ -7,8 +7,8 @@ near-duplicate   premises of two rows, or their texts, share fewer than 30 % of 
 opening          no three words open more than 2 % of a file's premises, creative sides or
                  uncreative sides; in a file of fewer than 100 rows no two rows open alike
 sides            the two sides differ, or both are the bare premise
-length           the longer side is at most 1.25 times the shorter, in characters and in words;
-                 the wordy side of `verbosity` is more than that longer
+length           the longer side is at most 1.25 times the shorter, in words and, for prompts, in
+                 characters; the wordy side of `verbosity` is more than that longer
 negations        the plain side denies at most twice, so that "not" does not give it away
 profanity        none of the listed words
 real-person      none of the listed names
@@ -231,10 +231,11 @@ def _pair_rules(item: _Item) -> Iterator[Breach]:
     if first == second:
         yield item.breach("sides", "both sides are the same text")
         return
-    for unit, a, b in (
-        ("characters", len(first), len(second)),
-        ("words", len(words(first)), len(words(second))),
-    ):
+    units = [("words", len(words(first)), len(words(second)))]
+    if isinstance(row, ContrastPair) or row.domain == "verbosity":
+        # Rare, abstract or formal words are long by nature: passages are held to words alone.
+        units.append(("characters", len(first), len(second)))
+    for unit, a, b in units:
         if row.domain == "verbosity":
             if a <= LENGTH_RATIO * b:
                 yield item.breach(

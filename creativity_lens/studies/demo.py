@@ -4,7 +4,6 @@ Premises are used once: `train` ones make the direction and choose the layer tha
 choose the strength, `test` ones are scored and steered.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -42,6 +41,7 @@ from creativity_lens.stats import (
 )
 from creativity_lens.steering.steer import absolute_strength, additions
 from creativity_lens.studies.claims import Claim, ranking_claim, readable_claim, steering_claim
+from creativity_lens.studies.stages import Progress, Stages
 from creativity_lens.studies.steering_arms import (
     Arm,
     Comparison,
@@ -121,10 +121,6 @@ class DemoResult:
     seconds: dict[str, float]
 
 
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total)."""
-
-
 class _Reading(NamedTuple):
     """Texts of pairs and what the model makes of them; sides: creative, uncreative."""
 
@@ -164,7 +160,7 @@ def run_demo(
     """
     config = config or DemoConfig()
     instructions = instructions or load_instructions()
-    stages = _Stages(on_progress)
+    stages = Stages(on_progress)
     available = load_contrast("stories") if pairs is None else pairs
     train, dev, test = _choose_pairs(available, config)
 
@@ -286,38 +282,6 @@ def run_demo(
 def _without_null(config: DemoConfig) -> DemoConfig:
     """The same settings with only a few label swaps, where the null is not looked at."""
     return replace(config, n_permutations=1)
-
-
-class _Stages:
-    """Times the stages and reports their progress."""
-
-    def __init__(self, on_progress: Progress | None) -> None:
-        self.seconds: dict[str, float] = {}
-        self._report = on_progress or (lambda stage, done, total: None)
-
-    def stage(self, name: str, total: int) -> "_Stage":
-        return _Stage(self, name, total)
-
-    def report(self, name: str, done: int, total: int) -> None:
-        self._report(name, done, total)
-
-
-class _Stage:
-    def __init__(self, stages: _Stages, name: str, total: int) -> None:
-        self._stages, self._name, self._total = stages, name, total
-        self._done = 0
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._started = time.perf_counter()
-        self._stages.report(self._name, 0, self._total)
-        return self._advance
-
-    def __exit__(self, *error: object) -> None:
-        self._stages.seconds[self._name] = time.perf_counter() - self._started
-
-    def _advance(self, n: int) -> None:
-        self._done += n
-        self._stages.report(self._name, self._done, self._total)
 
 
 def _choose_pairs(
