@@ -15,7 +15,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -347,6 +347,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=SECTIONS, action="append", help="a section; repeatable")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only shows that it runs")
+    parser.add_argument("--repeats", type=int, help="turns of each timed section (default 7)")
     parser.add_argument("--threads", type=int, default=2, help="of torch, on both sides")
     parser.add_argument("--out", type=Path, help="write all figures to this JSON file")
     parser.add_argument("--memory-child", type=int, help=argparse.SUPPRESS)
@@ -357,6 +358,8 @@ def main() -> None:
         memory_child(options.memory_child, options.new_tokens)
         return
     size = QUICK if options.quick else Size()
+    if options.repeats:
+        size = replace(size, repeats=options.repeats)
     about = {"quick": options.quick, "size": asdict(size), **setting()}
     bench = Bench(size)
     lines: list[Ratio | Ties] = []
