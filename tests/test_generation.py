@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from creativity_lens.activations.reading import Passage, read_passages
-from creativity_lens.errors import InputError
+from creativity_lens.errors import InputError, ModelError
 from creativity_lens.generation.decode import (
     Capture,
     Request,
@@ -463,3 +463,11 @@ def test_a_request_that_cannot_run_fails_before_any_work(llama, monkeypatch, req
     monkeypatch.setattr("creativity_lens.generation.decode.step", None)  # any work would fail
     with pytest.raises(InputError, match=message):
         next(generate_ids(llama, [Request("first", (5,)), *requests], sampling=SAMPLING))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_nan_logits_are_an_error_and_not_a_token(temperature):
+    logits = torch.zeros(2, 5)
+    logits[1, 3] = torch.nan
+    with pytest.raises(ModelError, match="strength"):
+        choose(logits, Sampling(temperature=temperature), torch.tensor([0.5, 0.5]).double())

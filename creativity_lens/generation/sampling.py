@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from creativity_lens.errors import InputError
+from creativity_lens.errors import InputError, ModelError
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,15 @@ def choose(
     sampling: Sampling,
     uniforms: Float[Tensor, " row"],
 ) -> Int[Tensor, " row"]:
-    """Draw one token for each row: the inverse of its cumulative distribution at its uniform."""
+    """Draw one token for each row: the inverse of its cumulative distribution at its uniform.
+
+    Raises:
+        ModelError: a logit is NaN, as when too strong a push overflows a half-precision model.
+    """
+    if bool(torch.isnan(logits).any()):
+        raise ModelError(
+            "the model's logits are NaN: lower the steering strength, or load it in float32."
+        )
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)
