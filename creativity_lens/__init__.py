@@ -20,8 +20,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from creativity_lens.activations.handle import ActivationStore
+    from creativity_lens.activations.store import cached_store, write_store
     from creativity_lens.directions.direction import Direction, DirectionSet
+    from creativity_lens.directions.erasure import Erasure
+    from creativity_lens.directions.estimators import estimate, with_estimator
     from creativity_lens.directions.extract import Extraction, ExtractionConfig, extract
+    from creativity_lens.directions.nuisance import nuisance_erasure, read_nuisances
     from creativity_lens.directions.run_files import load_run, save_run
     from creativity_lens.directions.shipped import load_directions
     from creativity_lens.errors import (
@@ -33,11 +38,15 @@ if TYPE_CHECKING:
         MissingDependencyError,
         ModelError,
     )
+    from creativity_lens.evaluation.manipulation import manipulation_check
     from creativity_lens.generation.endpoint import ChatEndpoint
     from creativity_lens.generation.sampling import Sampling
     from creativity_lens.models.loading import load_model
     from creativity_lens.models.protocol import LensModel
+    from creativity_lens.models.randomized import randomized
+    from creativity_lens.probes.cosines import concept_cosines
     from creativity_lens.probes.separability import Separability, separability
+    from creativity_lens.probes.stability import premises_needed, stability
     from creativity_lens.prompts.checks import CorpusReport, check_corpus
     from creativity_lens.prompts.pairs import (
         ContrastPair,
@@ -57,10 +66,14 @@ if TYPE_CHECKING:
     from creativity_lens.steering.steer import steer
     from creativity_lens.studies.demo import run_demo
     from creativity_lens.studies.negated import Negations, negate_premises
+    from creativity_lens.studies.power import power
+    from creativity_lens.studies.probe import ProbeResult, probe_run
+    from creativity_lens.studies.probe_config import ProbeConfig
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ActivationStore": "activations.handle",
     "CacheError": "errors",
     "ChatEndpoint": "generation.endpoint",
     "ContrastPair": "prompts.pairs",
@@ -70,6 +83,7 @@ _HOMES = {
     "Direction": "directions.direction",
     "DirectionMismatchError": "errors",
     "DirectionSet": "directions.direction",
+    "Erasure": "directions.erasure",
     "Extraction": "directions.extract",
     "ExtractionConfig": "directions.extract",
     "Generation": "steering.generate",
@@ -79,11 +93,16 @@ _HOMES = {
     "ModelError": "errors",
     "Negations": "studies.negated",
     "PassagePair": "prompts.pairs",
+    "ProbeConfig": "studies.probe_config",
+    "ProbeResult": "studies.probe",
     "Sampling": "generation.sampling",
     "Scores": "scoring.score",
     "Separability": "probes.separability",
     "Text": "scoring.score",
+    "cached_store": "activations.store",
     "check_corpus": "prompts.checks",
+    "concept_cosines": "probes.cosines",
+    "estimate": "directions.estimators",
     "extract": "directions.extract",
     "generate": "steering.generate",
     "load_contrast": "prompts.pairs",
@@ -92,7 +111,14 @@ _HOMES = {
     "load_passages": "prompts.pairs",
     "load_run": "directions.run_files",
     "load_writing_prompts": "prompts.readers",
+    "manipulation_check": "evaluation.manipulation",
     "negate_premises": "studies.negated",
+    "nuisance_erasure": "directions.nuisance",
+    "power": "studies.power",
+    "premises_needed": "probes.stability",
+    "probe_run": "studies.probe",
+    "randomized": "models.randomized",
+    "read_nuisances": "directions.nuisance",
     "read_pairs": "prompts.pairs",
     "read_passages": "prompts.pairs",
     "read_premises": "prompts.readers",
@@ -101,10 +127,14 @@ _HOMES = {
     "save_run": "directions.run_files",
     "score_texts": "scoring.score",
     "separability": "probes.separability",
+    "stability": "probes.stability",
     "steer": "steering.steer",
+    "with_estimator": "directions.estimators",
+    "write_store": "activations.store",
 }
 
 __all__ = [
+    "ActivationStore",
     "CacheError",
     "ChatEndpoint",
     "ContrastPair",
@@ -114,6 +144,7 @@ __all__ = [
     "Direction",
     "DirectionMismatchError",
     "DirectionSet",
+    "Erasure",
     "Extraction",
     "ExtractionConfig",
     "Generation",
@@ -123,11 +154,16 @@ __all__ = [
     "ModelError",
     "Negations",
     "PassagePair",
+    "ProbeConfig",
+    "ProbeResult",
     "Sampling",
     "Scores",
     "Separability",
     "Text",
+    "cached_store",
     "check_corpus",
+    "concept_cosines",
+    "estimate",
     "extract",
     "generate",
     "load_contrast",
@@ -136,7 +172,14 @@ __all__ = [
     "load_passages",
     "load_run",
     "load_writing_prompts",
+    "manipulation_check",
     "negate_premises",
+    "nuisance_erasure",
+    "power",
+    "premises_needed",
+    "probe_run",
+    "randomized",
+    "read_nuisances",
     "read_pairs",
     "read_passages",
     "read_premises",
@@ -145,7 +188,10 @@ __all__ = [
     "save_run",
     "score_texts",
     "separability",
+    "stability",
     "steer",
+    "with_estimator",
+    "write_store",
 ]
 
 

@@ -11,9 +11,12 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from creativity_lens.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @contextlib.contextmanager
@@ -76,6 +79,20 @@ def write_csv(
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(rows)
+
+
+def write_table(path: str | os.PathLike[str], table: "DataFrame") -> None:
+    """Write a table twice, as Parquet and as CSV, each atomically.
+
+    Args:
+        path: without suffix; `.parquet` and `.csv` are added.
+        table: a tidy pandas table; its index is not written.
+    """
+    stem = Path(path)
+    with atomic_path(stem.with_name(f"{stem.name}.parquet")) as temporary:
+        table.to_parquet(temporary, index=False)
+    with atomic_path(stem.with_name(f"{stem.name}.csv")) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

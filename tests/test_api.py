@@ -13,6 +13,7 @@ import creativity_lens
 from creativity_lens import errors
 
 PINNED = [
+    "ActivationStore",
     "CacheError",
     "ChatEndpoint",
     "ContrastPair",
@@ -22,6 +23,7 @@ PINNED = [
     "Direction",
     "DirectionMismatchError",
     "DirectionSet",
+    "Erasure",
     "Extraction",
     "ExtractionConfig",
     "Generation",
@@ -31,11 +33,16 @@ PINNED = [
     "ModelError",
     "Negations",
     "PassagePair",
+    "ProbeConfig",
+    "ProbeResult",
     "Sampling",
     "Scores",
     "Separability",
     "Text",
+    "cached_store",
     "check_corpus",
+    "concept_cosines",
+    "estimate",
     "extract",
     "generate",
     "load_contrast",
@@ -44,7 +51,14 @@ PINNED = [
     "load_passages",
     "load_run",
     "load_writing_prompts",
+    "manipulation_check",
     "negate_premises",
+    "nuisance_erasure",
+    "power",
+    "premises_needed",
+    "probe_run",
+    "randomized",
+    "read_nuisances",
     "read_pairs",
     "read_passages",
     "read_premises",
@@ -53,7 +67,10 @@ PINNED = [
     "save_run",
     "score_texts",
     "separability",
+    "stability",
     "steer",
+    "with_estimator",
+    "write_store",
 ]
 
 

@@ -512,6 +512,8 @@ def test_extract_writes_a_run(run, command, lines, lens, folder, tmp_path):
     assert result.code == 0, result.err
     assert json.loads(result.out) == {
         "out": str(out),
+        "estimator": "difference-of-means",
+        "removed": [],
         "pairs": 3,
         "dropped": [],
         "layers": N_LAYERS,

@@ -25,13 +25,7 @@ from creativity_lens.studies import demo as demo_study
 from creativity_lens.studies import steering_arms
 from creativity_lens.studies.claims import ranking_claim, readable_claim, steering_claim
 from creativity_lens.studies.demo import DemoConfig, run_demo
-from creativity_lens.studies.steering_arms import (
-    Arm,
-    ArmTexts,
-    Comparison,
-    compare_arms,
-    within_class_directions,
-)
+from creativity_lens.studies.steering_arms import Arm, ArmTexts, Comparison, compare_arms
 from tests.deep import save_deep_model
 from tests.fakes import random_directions
 
@@ -68,12 +62,12 @@ UNKNOWN = Interval(NAN, NAN, NAN)
     [
         (0.01, ABOVE, False, "supported", "beats the null, and the best rival"),
         (0.01, ABOVE, True, "with a caveat", "what is read may be the instruction"),
-        (0.01, ACROSS, False, "not supported", "a classifier that never saw the model"),
-        (0.01, BELOW, True, "not supported", "a classifier that never saw the model"),
+        (0.01, ACROSS, False, "not supported", "the best cheap rival does about as well"),
+        (0.01, BELOW, True, "not supported", "the best cheap rival does about as well"),
         (0.05, ABOVE, False, "not supported", "Swapping the labels"),
         (0.4, ACROSS, True, "not supported", "Swapping the labels"),
         (NAN, ABOVE, False, "not supported", "Swapping the labels"),
-        (0.01, UNKNOWN, False, "not supported", "a classifier that never saw the model"),
+        (0.01, UNKNOWN, False, "not supported", "the best cheap rival does about as well"),
     ],
 )
 def test_readable_in_the_model_needs_the_null_and_the_rival_beaten(
@@ -176,20 +170,6 @@ def test_the_null_of_steering_names_the_largest_change_with_its_sign():
 
 
 # --- arms ------------------------------------------------------------------------------------
-
-
-def test_random_directions_point_where_texts_vary_within_a_class():
-    generator = torch.Generator().manual_seed(0)
-    spread = torch.tensor([5.0, 1.0, 0.0])
-    creative, uncreative = torch.randn(2, 200, 3, generator=generator) * spread
-    creative = creative + torch.tensor([0.0, 0.0, 100.0])  # the contrast itself
-    drawn = within_class_directions(creative, uncreative, 400, seed=1)
-    assert torch.allclose(drawn.norm(dim=1), torch.ones(400))
-    assert float(drawn[:, 2].abs().max()) < 1e-3
-    # The ratio of components is Cauchy with scale 5, whose median size is 5.
-    assert float((drawn[:, 0] / drawn[:, 1]).abs().median()) == pytest.approx(5, rel=0.3)
-    assert torch.equal(drawn, within_class_directions(creative, uncreative, 400, seed=1))
-    assert not torch.equal(drawn, within_class_directions(creative, uncreative, 400, seed=2))
 
 
 def comparison(**scores) -> Comparison:

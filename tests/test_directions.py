@@ -44,37 +44,38 @@ def config(**settings):
 
 
 def fitted(creative, uncreative):
-    """Fit on texts given as one list of `[layer, d_model]` for each side."""
-    first = torch.tensor(creative[0])
-    fitter = DifferenceOfMeansFitter(*first.shape)
-    for side, texts in ((True, creative), (False, uncreative)):
-        for text in texts:
-            fitter.update(torch.tensor(text), creative=side)
+    """A fitter that has seen texts given as one list of `[layer, d_model]` for each side."""
+    creative, uncreative = torch.tensor(creative), torch.tensor(uncreative)
+    fitter = DifferenceOfMeansFitter(*creative.shape[1:])
+    for pair in zip(creative.split(1), uncreative.split(1), strict=True):
+        fitter.update(*pair)
     return fitter
 
 
 def test_the_direction_is_the_normalized_difference_of_means():
     # Means (4, 2) and (1, -2): difference (3, 4), of length 5.
-    fit = fitted([[[3.0, 0.0]], [[5.0, 4.0]]], [[[1.0, -2.0]]]).fit()
+    fit = fitted([[[3.0, 0.0]], [[5.0, 4.0]]], [[[2.0, -3.0]], [[0.0, -1.0]]]).fit()
     assert fit.mean_creative.tolist() == [[4.0, 2.0]]
     assert fit.mean_uncreative.tolist() == [[1.0, -2.0]]
     assert fit.difference_norms.tolist() == [5.0]
     assert fit.directions[0].tolist() == pytest.approx([0.6, 0.8], abs=1e-15)
 
 
-def test_texts_are_counted_by_side():
-    assert fitted([[[1.0]]] * 3, [[[2.0]]] * 2).n_texts == (2, 3)
+def test_pairs_are_counted():
+    fitter = fitted([[[1.0]]] * 3, [[[2.0]]] * 3)
+    fitter.update(torch.ones(2, 1, 1), torch.zeros(2, 1, 1))
+    assert fitter.n_pairs == 5
 
 
 def test_small_texts_are_not_lost_after_a_huge_one():
     # In float32 the sum would stay at 1e8: (1e8 + 1000) / 1001 is 99 901.1, without them 99 900.1.
-    fit = fitted([[[1e8]]] + [[[1.0]]] * 1000, [[[0.0]]]).fit()
+    fit = fitted([[[1e8]]] + [[[1.0]]] * 1000, [[[0.0]]] * 1001).fit()
     assert fit.mean_creative.item() == pytest.approx(100_001_000 / 1001, rel=1e-12)
 
 
-def test_a_side_without_texts_is_an_error():
+def test_a_fit_without_pairs_is_an_error():
     with pytest.raises(InputError, match="no pair has a text on both sides"):
-        fitted([[[1.0]]], []).fit()
+        DifferenceOfMeansFitter(1, 1).fit()
 
 
 def test_equal_means_are_an_error_that_names_the_layer():
@@ -387,13 +388,14 @@ def test_contrast_rows_have_the_fields_of_schema_version_1(run):
         "pair_id": str, "condition": str, "sample": int, "premise_id": str, "domain": str,
         "split": str, "paraphrase_id": str, "seed": int, "finish_reason": str, "prompt": str,
         "response": str, "prompt_ids": list, "read_prompt_ids": list, "response_ids": list,
+        "neutral_prompt_ids": list,
     }  # fmt: skip
     for row in raw_rows(run):
         assert {key: type(value) for key, value in row.items()} == types
         assert row["condition"] in {"creative", "uncreative"}
         assert row["split"] in {"train", "dev", "test"}
         assert row["finish_reason"] in {"stop", "length"}
-        for key in ("prompt_ids", "read_prompt_ids", "response_ids"):
+        for key in ("prompt_ids", "read_prompt_ids", "response_ids", "neutral_prompt_ids"):
             assert row[key]
             assert all(type(i) is int for i in row[key])
 

@@ -18,7 +18,8 @@ from creativity_lens.directions.extract import ContrastRow, Extraction
 from creativity_lens.plots.layers import norms_figure, separability_figure, shift_by_layer_figure
 from creativity_lens.plots.scores import arms_figure, paired_scores_figure, strength_figure
 from creativity_lens.plots.style import CREATIVE, plain, transparent
-from creativity_lens.probes.separability import HeldOutScores, Separability
+from creativity_lens.probes.held_out import HeldOutScores, ProbeCurve
+from creativity_lens.probes.separability import Separability
 from creativity_lens.report.demo import render_demo
 from creativity_lens.report.page import Figure, Section, Table, render_page
 from creativity_lens.stats import Interval
@@ -91,7 +92,10 @@ def demo_result(text: str, *, texts: tuple[str, ...] | None = None) -> DemoResul
     )
     scores = HeldOutScores(np.array([1.0, 2.0]), np.array([0.0, 1.5]), ("a", "b"))
     found = Separability(
-        curve(0.5, 0.6, 0.7, 0.8), (0.5, 0.4, 0.3, 0.01), 0.75, scores, (3, 3), 200
+        ProbeCurve("probe", np.zeros((N_LAYERS, 2, 2)), ("a", "b"), scores, (3, 3)),
+        curve(0.5, 0.6, 0.7, 0.8),
+        (0.5, 0.4, 0.3, 0.01),
+        np.full(200, 0.75),
     )
     ones = torch.ones(N_LAYERS, 2)
     directions = DirectionSet(

@@ -11,13 +11,14 @@ from sklearn.pipeline import make_pipeline
 
 from creativity_lens.errors import InputError
 from creativity_lens.measures.diversity import distinct_n, words
+from creativity_lens.probes.held_out import HeldOutScores
 from creativity_lens.probes.rivals import (
     advantage,
     bag_of_words,
     cross_validated,
     standardized_logistic,
 )
-from creativity_lens.probes.separability import HeldOutScores, separability
+from creativity_lens.probes.separability import separability
 from creativity_lens.stats import bootstrap_weights, grouped_folds, permutation_p, sign_flips
 from tests.fakes import unchecked
 
@@ -336,7 +337,9 @@ def test_the_advantage_is_over_the_best_rival_of_each_draw(probe):
 
 def test_rivals_on_other_pairs_are_an_error(probe):
     elsewhere = replace(probe, groups=probe.groups[::-1])
-    for rivals in ({}, {"other": elsewhere}, {"itself": probe, "other": elsewhere}):
+    with pytest.raises(InputError, match="at least one probe and one rival"):
+        advantage(probe, {})
+    for rivals in ({"other": elsewhere}, {"itself": probe, "other": elsewhere}):
         with pytest.raises(InputError, match="on the same pairs"):
             advantage(probe, rivals)
 

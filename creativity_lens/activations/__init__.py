@@ -1,4 +1,4 @@
-"""What is read of a text: span, context, streaming sums.
+"""What is read of a text: span, context, streaming sums, the on-disk store.
 
-Imports: errors, models, hooks.
+Imports: errors, io, models, hooks.
 """

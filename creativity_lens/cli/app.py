@@ -2,8 +2,6 @@
 
 import math
 import os
-import shlex
-import sys
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -21,17 +19,21 @@ from creativity_lens.cli.common import (
     MaxNewTokens,
     MinP,
     ModelOption,
+    PresetOption,
     SeedOption,
     Temperature,
     TopP,
+    command_line,
     load,
+    plain,
 )
+from creativity_lens.cli.extract import extract
 from creativity_lens.cli.presets import settle
+from creativity_lens.cli.probe import power, probe
 from creativity_lens.errors import CreativityLensError, DataError, InputError
 from creativity_lens.io import (
     check_writable,
     read_jsonl,
-    sha256_file,
     write_csv,
     write_json,
     write_jsonl,
@@ -48,28 +50,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app)
-
-
-class Contrast(StrEnum):
-    """Kinds of contrast."""
-
-    instruction = "instruction"
-    premise = "premise"
-
-
-class Context(StrEnum):
-    """Contexts a response is read in."""
-
-    as_generated = "as-generated"
-    neutral = "neutral"
-
-
-class Span(StrEnum):
-    """Tokens that count."""
-
-    response = "response"
-    last = "last"
-    prompt_last = "prompt-last"
 
 
 class Variant(StrEnum):
@@ -91,21 +71,6 @@ class Scope(StrEnum):
 
     all = "all"
     generated = "generated"
-
-
-class Preset(StrEnum):
-    """Named settings."""
-
-    paper = "paper"
-
-
-PresetOption = Annotated[
-    Preset | None,
-    typer.Option(
-        help="`paper`: layer 8, λ = 3 absolute, difference of means over response tokens, contrast "
-        "premise, context as-generated (arXiv 2412.06060)."
-    ),
-]
 
 
 def _version(wanted: bool) -> bool:
@@ -147,6 +112,7 @@ def demo(
     from creativity_lens.directions.run_files import save_run
     from creativity_lens.generation.sampling import Sampling
     from creativity_lens.report.demo import render_demo
+    from creativity_lens.studies.claims import claim_record
     from creativity_lens.studies.demo import DemoConfig, run_demo
 
     base = DemoConfig()
@@ -155,7 +121,7 @@ def demo(
     )
     with terminal.staged_progress() as on_progress:
         result = run_demo(lens, DemoConfig(extraction=extraction), on_progress=on_progress)
-    command = _command_line()
+    command = command_line()
     seconds = time.perf_counter() - started
     save_run(
         result.extraction,
@@ -163,20 +129,7 @@ def demo(
         manifest={"command": command, "seconds": round(seconds, 1), "stages": result.seconds},
     )
     write_jsonl(out / "held-out.jsonl", (row.to_dict() for row in result.test_rows))
-    claims = [
-        {
-            "claim": claim.statement,
-            "estimate": claim.estimate.estimate,
-            "ci_low": claim.estimate.low,
-            "ci_high": claim.estimate.high,
-            "unit": claim.unit,
-            "null": claim.null,
-            "rival": claim.rival,
-            "verdict": claim.verdict,
-            "reason": claim.reason,
-        }
-        for claim in result.claims
-    ]
+    claims = [claim_record(claim) for claim in result.claims]
     write_json(out / "claims.json", claims)
     write_text(out / "report.html", render_demo(result, command=command))
     if json:
@@ -197,111 +150,9 @@ def demo(
     terminal.summary({"report": str(out / "report.html"), "time": f"{seconds:.0f} s"})
 
 
-@app.command()
-def extract(
-    pairs: Annotated[Path, typer.Option(help="Contrast pairs (JSONL).")],
-    out: Annotated[Path, typer.Option(help="Folder for the run's files.")],
-    model: ModelOption = DEFAULT_MODEL,
-    contrast: Annotated[
-        Contrast | None, typer.Option(help="What differs within a pair. [default: instruction]")
-    ] = None,
-    context: Annotated[
-        Context | None, typer.Option(help="What a response is read after. [default: as-generated]")
-    ] = None,
-    span: Annotated[
-        Span | None, typer.Option(help="Which tokens count. [default: response]")
-    ] = None,
-    max_new_tokens: MaxNewTokens = 64,
-    temperature: Temperature = 0.8,
-    top_p: TopP = 1.0,
-    min_p: MinP = 0.05,
-    samples: Annotated[int, typer.Option(help="Responses for each side of each pair.")] = 1,
-    split: Annotated[
-        str | None, typer.Option(help="Use only the pairs of this split: train, dev or test.")
-    ] = None,
-    instructions: Annotated[
-        Path | None, typer.Option(help="Other instructions than the shipped ones (TOML).")
-    ] = None,
-    unit_tokens: Annotated[
-        bool, typer.Option("--unit-tokens", help="Divide each token by its norm before the mean.")
-    ] = False,
-    seed: SeedOption = 0,
-    batch_size: BatchSize = 32,
-    preset: PresetOption = None,
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "float32",
-    json: JsonOption = False,
-) -> None:
-    """Extract a direction at every layer from contrast pairs.
-
-    Writes contrast.jsonl, directions.safetensors and manifest.json to --out.
-
-    Examples:
-        creativity-lens extract --pairs pairs.jsonl --out run
-
-        creativity-lens extract --pairs pairs.jsonl --out run --preset paper -m org/model
-    """
-    from creativity_lens.directions.extract import ExtractionConfig
-    from creativity_lens.directions.extract import extract as run_extraction
-    from creativity_lens.directions.run_files import save_run
-    from creativity_lens.generation.sampling import Sampling
-    from creativity_lens.prompts.instructions import check_sides, load_instructions
-    from creativity_lens.prompts.pairs import check_split, read_pairs, select_split
-
-    check_writable(out, folder=True)
-    chosen = settle(
-        preset,
-        {"contrast": contrast, "context": context, "span": span},
-        {"contrast": "instruction", "context": "as-generated", "span": "response"},
-    )
-    config = ExtractionConfig(
-        contrast=_plain(chosen["contrast"]),
-        context=_plain(chosen["context"]),
-        span=_plain(chosen["span"]),
-        sampling=Sampling(max_new_tokens, temperature, top_p, min_p),
-        samples=samples,
-        seed=seed,
-        unit_tokens=unit_tokens,
-        batch_size=batch_size,
-    )
-    chosen_split = check_split(split)
-    wanted = select_split(read_pairs(pairs), chosen_split)
-    if not wanted:
-        raise InputError(f"{pairs} holds no pair of split {split}.")
-    texts = load_instructions(instructions)
-    check_sides(wanted, config.contrast)
-    lens = load(model, device, dtype)
-    started = time.perf_counter()
-    with terminal.progress_bar("extracting", len(wanted), "pairs") as advance:
-        found = run_extraction(lens, wanted, config, instructions=texts, on_progress=advance)
-    save_run(
-        found,
-        out,
-        manifest={
-            "command": _command_line(),
-            "preset": preset,
-            "pairs_file": pairs.name,
-            "pairs_file_sha256": sha256_file(pairs),
-            "split": split,
-            "seconds": round(time.perf_counter() - started, 1),
-        },
-    )
-    report = {
-        "out": str(out),
-        "pairs": len(wanted) - len(found.dropped),
-        "dropped": list(found.dropped),
-        "layers": len(found.directions),
-    }
-    if json:
-        terminal.print_json(report)
-        return
-    terminal.summary(
-        {
-            "directions": str(out / "directions.safetensors"),
-            "pairs": f"{report['pairs']} used, {len(found.dropped)} dropped (a side was empty)",
-            "layers": str(report["layers"]),
-        }
-    )
+app.command()(extract)
+app.command()(probe)
+app.command()(power)
 
 
 @app.command()
@@ -375,7 +226,7 @@ def score(
             found,
             items,
             layers=None if all_layers else at,
-            variant=_plain(chosen["variant"]),
+            variant=plain(chosen["variant"]),
             window=window,
             batch_size=batch_size,
             on_progress=advance,
@@ -487,8 +338,8 @@ def generate(
             directions=found,
             layers=chosen["layer"] if found is not None else None,
             strength=chosen["strength"] or 0.0,
-            unit=_plain(chosen["unit"]),
-            scope=_plain(scope),
+            unit=plain(chosen["unit"]),
+            scope=plain(scope),
             sampling=sampling,
             seed=seed,
             batch_size=batch_size,
@@ -502,11 +353,11 @@ def generate(
         ),
     )
     settings: dict[str, Any] = {
-        "command": _command_line(),
+        "command": command_line(),
         "preset": preset,
         "layer": chosen["layer"],
         "strength": chosen["strength"],
-        "unit": _plain(chosen["unit"]) if found is not None else None,
+        "unit": plain(chosen["unit"]) if found is not None else None,
         "responses": len(written),
         "out": str(out),
     }
@@ -544,16 +395,6 @@ def _check_unique(path: Path, number: int, name: str, seen: dict[str, int]) -> N
     if name in seen:
         raise DataError(f"{path}, line {number}: the id {name!r} was used in line {seen[name]}.")
     seen[name] = number
-
-
-def _plain(value: Any) -> Any:
-    """The plain string of an option's enum value."""
-    return value.value if isinstance(value, StrEnum) else value
-
-
-def _command_line() -> str:
-    """The command as a shell takes it, without the path of the program."""
-    return shlex.join(["creativity-lens", *sys.argv[1:]])
 
 
 _INTERRUPTED = 130

@@ -1,5 +1,8 @@
 """What several commands share: their options, and how a model is loaded."""
 
+import shlex
+import sys
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -20,9 +23,34 @@ MinP = Annotated[float, typer.Option("--min-p", help="Least share of the likelie
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows that run together.")]
 
 
+class Preset(StrEnum):
+    """Named settings."""
+
+    paper = "paper"
+
+
+PresetOption = Annotated[
+    Preset | None,
+    typer.Option(
+        help="`paper`: layer 8, λ = 3 absolute, difference of means over response tokens, contrast "
+        "premise, context as-generated (arXiv 2412.06060)."
+    ),
+]
+
+
 def load(name: str, device: str, dtype: str) -> Any:
     """Load a model, with a note on the terminal while it takes its time."""
     from creativity_lens.models.loading import load_model
 
     with terminal.notes.status(f"loading {terminal.safe(name)} …"):
         return load_model(name, device=device, dtype=dtype)
+
+
+def plain(value: Any) -> Any:
+    """The plain string of an option's enum value."""
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def command_line() -> str:
+    """The command as a shell takes it, without the path of the program."""
+    return shlex.join(["creativity-lens", *sys.argv[1:]])

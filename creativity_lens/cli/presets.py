@@ -19,6 +19,7 @@ PAPER: dict[str, Any] = {
     "contrast": "premise",
     "context": "as-generated",
     "span": "response",
+    "estimator": "difference-of-means",
     "variant": "cosine",
 }
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from creativity_lens.errors import InputError
+from creativity_lens.directions.fitting import ROUNDING, check_pairs, equal_means, no_pairs
 
 
 class DifferenceOfMeans(NamedTuple):
@@ -25,48 +25,48 @@ class DifferenceOfMeans(NamedTuple):
 
 
 class DifferenceOfMeansFitter:
-    """Streaming statistics: `update` with texts as they come, `fit` at the end.
+    """Streaming statistics: `update` with pairs as they come, `fit` at the end.
 
     Memory does not grow with the texts. Sums are float64.
     """
 
     def __init__(self, n_layers: int, d_model: int) -> None:
         self._sums = torch.zeros((2, n_layers, d_model), dtype=torch.float64)
-        self._counts = [0, 0]
+        self._n = 0
 
-    def update(self, text_mean: Float[Tensor, "layer d_model"], *, creative: bool) -> None:
-        """Add one text's mean residual stream."""
-        side = int(creative)
-        self._sums[side] += text_mean.double().cpu()
-        self._counts[side] += 1
+    def update(
+        self,
+        creative: Float[Tensor, "pair layer d_model"],
+        uncreative: Float[Tensor, "pair layer d_model"],
+    ) -> None:
+        """Add pairs of texts, each given by its mean residual stream.
+
+        Raises:
+            InputError: sides of different shape, NaN or infinity.
+        """
+        check_pairs(creative, uncreative)
+        self._sums[0] += creative.double().cpu().sum(dim=0)
+        self._sums[1] += uncreative.double().cpu().sum(dim=0)
+        self._n += len(creative)
 
     @property
-    def n_texts(self) -> tuple[int, int]:
-        """How many (uncreative, creative) texts were seen."""
-        return self._counts[0], self._counts[1]
+    def n_pairs(self) -> int:
+        """How many pairs were seen."""
+        return self._n
 
     def fit(self) -> DifferenceOfMeans:
         """The directions; they point from uncreative to creative.
 
         Raises:
-            InputError: a side without texts, or two means that are equal at some layer.
+            InputError: no pairs, or two means that are equal at some layer.
         """
-        if 0 in self._counts:
-            raise InputError(
-                "cannot extract a direction: no pair has a text on both sides. Raise "
-                "max_new_tokens, or look at the prompts: the model ended every response at once."
-            )
-        uncreative, creative = (
-            total / n for total, n in zip(self._sums, self._counts, strict=True)
-        )
+        if not self._n:
+            raise no_pairs()
+        creative, uncreative = self._sums / self._n
         difference = creative - uncreative
         norms = difference.norm(dim=-1)
         # Exact equality never survives float32 matrix products, so compare with rounding noise.
-        noise = 1e-9 * torch.maximum(creative.norm(dim=-1), uncreative.norm(dim=-1))
+        noise = ROUNDING * torch.maximum(creative.norm(dim=-1), uncreative.norm(dim=-1))
         if not bool((norms > noise).all()):
-            layer = int((norms <= noise).nonzero()[0])
-            raise InputError(
-                f"the creative and the uncreative mean are equal at layer {layer}: the tokens "
-                "that were read do not depend on the condition, so there is no direction."
-            )
+            raise equal_means(int((norms <= noise).nonzero()[0]))
         return DifferenceOfMeans(difference / norms[:, None], creative, uncreative, norms)

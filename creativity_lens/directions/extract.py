@@ -1,7 +1,7 @@
-"""From contrast pairs to directions: generate both sides, read them, take the difference of means.
+"""From contrast pairs to directions: generate both sides, read them, estimate.
 
 Memory is constant in the number of pairs but for the run's own text: activations are summed while
-the model decodes (or re-reads), and let go.
+the model decodes (or re-reads), and let go. The estimator `logistic` alone holds the text means.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,7 @@ from creativity_lens.activations.reading import (
 )
 from creativity_lens.directions.difference_of_means import DifferenceOfMeansFitter
 from creativity_lens.directions.direction import SCHEMA_VERSION, DirectionSet
+from creativity_lens.directions.estimators import ESTIMATORS, Estimator, check_estimator
 from creativity_lens.errors import InputError
 from creativity_lens.generation.decode import (
     Capture,
@@ -65,6 +66,9 @@ class ExtractionConfig:
         seed: seed of the random streams and of the choice of paraphrase.
         unit_tokens: divide each token by its norm before the mean, so that spikes do not rule it.
         batch_size: rows that decode together.
+        estimator: how directions are taken from the text means, `difference-of-means` (default),
+            `paired-pca`, `logistic` or `whitened`. The class means and the norms of their
+            difference are recorded whatever it is.
     """
 
     contrast: Contrast = "instruction"
@@ -75,10 +79,12 @@ class ExtractionConfig:
     seed: int = 0
     unit_tokens: bool = False
     batch_size: int = 32
+    estimator: Estimator = "difference-of-means"
 
     def __post_init__(self) -> None:
         check_contrast(self.contrast)
         check_span(self.span)
+        check_estimator(self.estimator)
         if self.context not in get_args(Context):
             raise InputError(
                 f"unknown context {self.context!r}; choose one of {', '.join(get_args(Context))}."
@@ -119,6 +125,8 @@ class ContrastRow:
     prompt_ids: tuple[int, ...]
     read_prompt_ids: tuple[int, ...]
     response_ids: tuple[int, ...]
+    neutral_prompt_ids: tuple[int, ...] = ()
+    """The prompt that asks for neither, whatever the context of the run; empty in old files."""
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as they stand in the file."""
@@ -149,7 +157,9 @@ class _Side(NamedTuple):
     paraphrase_id: str
     prompt: str
     prompt_ids: tuple[int, ...]
+    neutral_prompt_ids: tuple[int, ...]
     read_prompt_ids: tuple[int, ...]
+    """One of the two."""
 
 
 def extract(
@@ -165,7 +175,10 @@ def extract(
 
     Each pair is answered under both conditions; each response's residual stream is averaged over
     its tokens, then over texts; the difference of the two means, normalized, is the direction
-    (arXiv 2412.06060).
+    (arXiv 2412.06060), unless the config names another estimator.
+
+    Memory does not grow with the number of pairs but for their text. The estimator `logistic`
+    holds every text's mean as well (4 · n_layers · d_model bytes a text).
 
     Args:
         model: any `LensModel`.
@@ -177,7 +190,8 @@ def extract(
 
     Raises:
         InputError: no pairs, ids used twice, a premise contrast of pairs whose sides are the same,
-            a prompt too long for the context, or responses so empty that no pair is left.
+            a prompt too long for the context, responses so empty that no pair is left, or too few
+            pairs for the estimator.
     """
     config = config or ExtractionConfig()
     instructions = instructions or load_instructions()
@@ -202,7 +216,12 @@ def extract(
 
     n_layers, d_model = int(model.cfg.n_layers), int(model.cfg.d_model)
     norms = NormHistogram(n_layers, device=model_device(model))
-    fitter = DifferenceOfMeansFitter(n_layers, d_model)
+    means_fitter = DifferenceOfMeansFitter(n_layers, d_model)
+    fitter = (
+        means_fitter
+        if config.estimator == "difference-of-means"
+        else ESTIMATORS[config.estimator](n_layers, d_model)
+    )
     rows: list[ContrastRow] = []
     dropped: list[str] = []
     kept_means: list[Tensor] = []
@@ -220,21 +239,23 @@ def extract(
                 dropped.append(sides[chunk][first].pair.id)
                 continue
             for i in members:
-                side = sides[chunk][i]
-                fitter.update(means[i], creative=side.condition == "creative")
-                rows.append(_row(model, side, completions[i], config))
+                rows.append(_row(model, sides[chunk][i], completions[i], config))
                 if keep_text_means:
                     kept_means.append(means[i].float())
+        # The sides of a pair stand in the order of CONDITIONS: creative, uncreative, and so on.
+        texts = means[sorted(kept)]
+        for one in dict.fromkeys((means_fitter, fitter)):
+            one.update(texts[0::2], texts[1::2])
         if on_progress is not None:
             on_progress(len(completions) // rows_a_pair)
 
-    fitted = fitter.fit()
+    fitted = means_fitter.fit()
+    rows_of_layers = fitted.directions if fitter is means_fitter else fitter.fit().directions
     provenance = {
         "schema_version": SCHEMA_VERSION,
         "concept": "creativity",
         "model": identity(model),
         "hook": "resid_post",
-        "estimator": "difference-of-means",
         **config.to_dict(),
         "neutral_prompt": {
             "system": instructions.neutral[0],
@@ -247,7 +268,7 @@ def extract(
         "versions": library_versions(),
     }
     directions = DirectionSet(
-        directions=fitted.directions.float(),
+        directions=rows_of_layers.float(),
         mean_creative=fitted.mean_creative.float(),
         mean_uncreative=fitted.mean_uncreative.float(),
         difference_norms=fitted.difference_norms.float(),
@@ -275,10 +296,8 @@ def _side(
         pair, condition, contrast=config.contrast, seed=config.seed, sample=sample
     )
     prompt_ids = tuple(render_prompt(model, prompt.user, system=prompt.system))
-    read_prompt_ids = prompt_ids
-    if config.context == "neutral":
-        neutral = instructions.neutral_prompt(pair)
-        read_prompt_ids = tuple(render_prompt(model, neutral.user, system=neutral.system))
+    neutral = instructions.neutral_prompt(pair)
+    neutral_ids = tuple(render_prompt(model, neutral.user, system=neutral.system))
     return _Side(
         row_id=f"{pair.id}/{condition}/{sample}",
         pair=pair,
@@ -287,7 +306,8 @@ def _side(
         paraphrase_id=prompt.paraphrase_id,
         prompt=f"{prompt.system}\n\n{prompt.user}",
         prompt_ids=prompt_ids,
-        read_prompt_ids=read_prompt_ids,
+        neutral_prompt_ids=neutral_ids,
+        read_prompt_ids=neutral_ids if config.context == "neutral" else prompt_ids,
     )
 
 
@@ -374,6 +394,7 @@ def _row(
         prompt_ids=side.prompt_ids,
         read_prompt_ids=side.read_prompt_ids,
         response_ids=completion.response_ids,
+        neutral_prompt_ids=side.neutral_prompt_ids,
     )
 
 

@@ -6,7 +6,7 @@ model over `read_prompt_ids + response_ids`, average each response's hidden stat
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,14 @@ def read_contrast(path: str | os.PathLike[str]) -> list[ContrastRow]:
     Raises:
         DataError: naming the file and the line.
     """
-    names = [field.name for field in fields(ContrastRow)]
+    known = [field.name for field in fields(ContrastRow)]
+    needed = [field.name for field in fields(ContrastRow) if field.default is MISSING]
     rows = []
     for number, row in read_jsonl(path):
-        missing = [name for name in names if name not in row]
+        missing = [name for name in needed if name not in row]
         if missing:
             raise DataError(f"{path}, line {number}: missing {', '.join(missing)}.")
+        names = [name for name in known if name in row]
         for name in names:
             ids = row[name]
             if name.endswith("_ids") and not (

@@ -1,6 +1,7 @@
 """Streaming sums of residual-stream tokens, for every row of a batch and every layer at once.
 
-Nothing holds the activations themselves: a hook adds what it sees to a sum and lets it go.
+Nothing holds the activations themselves: a hook adds what it sees to a sum and lets it go. The one
+exception, `ResidualTokens`, keeps the tokens of a single batch for whoever writes them to disk.
 """
 
 import math
@@ -179,3 +180,44 @@ class ResidualSums:
                 self._sums[:, index].index_add_(0, self._rows, added)
 
         return resid_post(layer), capture
+
+
+class ResidualTokens:
+    """Hooks that keep the chosen tokens of one forward pass, in the model's dtype, on the CPU.
+
+    For a store of tokens alone: it holds `tokens · layers · d_model` numbers.
+
+    Args:
+        layers: the layers to read.
+        chosen: 1 for the tokens to keep.
+        unit_tokens: divide each token by its norm; the result is float32.
+    """
+
+    def __init__(
+        self, layers: Sequence[int], chosen: Int[Tensor, "row pos"], *, unit_tokens: bool = False
+    ) -> None:
+        self.layers = tuple(layers)
+        self._chosen = chosen > 0
+        self._counts = self._chosen.sum(dim=1).tolist()
+        self._unit_tokens = unit_tokens
+        self._kept: dict[int, tuple[Tensor, ...]] = {}
+
+    def hooks(self) -> list[Hook]:
+        """One hook for each layer."""
+        return [self._hook(layer) for layer in self.layers]
+
+    def tokens(self, row: int, layer: int) -> Float[Tensor, "token d_model"]:
+        """The chosen tokens of a batch row at a layer, in the order of the text."""
+        return self._kept[layer][row]
+
+    def _hook(self, layer: int) -> Hook:
+        def keep(activation: Tensor, hook: Any = None) -> None:
+            # A mask picks row after row, so the rows come apart by their counts.
+            tokens = activation[self._chosen]
+            if self._unit_tokens:
+                tokens = tokens.float()
+                norms = torch.linalg.vector_norm(tokens, dim=-1, keepdim=True)
+                tokens = tokens / norms.clamp_min(1e-12)
+            self._kept[layer] = torch.split(tokens.cpu(), self._counts)
+
+        return resid_post(layer), keep

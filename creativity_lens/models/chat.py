@@ -4,7 +4,7 @@ The chat template is rendered to text and tokenized with `add_special_tokens=Fal
 nothing adds a second BOS. A model without a chat template gets the plain text after its BOS.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from creativity_lens.errors import InputError, ModelError
@@ -55,6 +55,26 @@ def _apply(tokenizer: Any, messages: Sequence[dict[str, str]]) -> str:
 def bare_context(model: LensModel) -> list[int]:
     """What stands before a text that is read without a prompt: BOS, or nothing without one."""
     return _bos(_tokenizer(model))
+
+
+def neutral_context(
+    model: LensModel, neutral: Mapping[str, str], *, prompt: str | None = None
+) -> list[int]:
+    """Token ids that stand before a text that is read under no instruction.
+
+    With a `prompt`: that, as the user's turn. Without: the neutral prompt's own `user`; on a model
+    without a chat template, BOS alone.
+
+    Args:
+        model: any `LensModel` with a tokenizer.
+        neutral: `system` and `user`, as recorded with directions.
+        prompt: what the text answers.
+    """
+    if prompt is None and not has_chat_template(_tokenizer(model)):
+        return bare_context(model)
+    return render_prompt(
+        model, neutral["user"] if prompt is None else prompt, system=neutral["system"]
+    )
 
 
 def text_ids(model: LensModel, text: str) -> list[int]:

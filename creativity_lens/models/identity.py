@@ -49,23 +49,28 @@ def check_identity(model: LensModel, recorded: Mapping[str, Any]) -> None:
     Raises:
         DirectionMismatchError: another width, depth or other weights; names both models.
     """
-    current = identity(model)
-    problem = None
-    if int(current["d_model"]) != int(recorded["d_model"]):
-        problem = f"d_model is {recorded['d_model']} there and {current['d_model']} here"
-    elif int(current["n_layers"]) != int(recorded["n_layers"]):
-        problem = f"n_layers is {recorded['n_layers']} there and {current['n_layers']} here"
-    else:
-        # bfloat16 rounding alone moves a norm by some tenths of a per cent.
-        tolerance = 1e-3 if current["dtype"] == recorded["dtype"] == "float32" else 3e-2
-        pairs = zip(recorded["fingerprint"], current["fingerprint"], strict=True)
-        if any(not math.isclose(a, b, rel_tol=tolerance) for a, b in pairs):
-            problem = "the weights differ (residual norms on the fixed probe do not match)"
+    problem = identity_problem(model, recorded)
     if problem:
         raise DirectionMismatchError(
             f"these directions were extracted from {recorded['name']!r} and cannot be used with "
-            f"{current['name']!r}: {problem}. Load that model, or extract directions from this one."
+            f"{identity(model)['name']!r}: {problem}. Load that model, or extract directions from "
+            "this one."
         )
+
+
+def identity_problem(model: LensModel, recorded: Mapping[str, Any]) -> str | None:
+    """What tells `model` from the one that `recorded` describes; None if nothing does."""
+    current = identity(model)
+    if int(current["d_model"]) != int(recorded["d_model"]):
+        return f"d_model is {recorded['d_model']} there and {current['d_model']} here"
+    if int(current["n_layers"]) != int(recorded["n_layers"]):
+        return f"n_layers is {recorded['n_layers']} there and {current['n_layers']} here"
+    # bfloat16 rounding alone moves a norm by some tenths of a per cent.
+    tolerance = 1e-3 if current["dtype"] == recorded["dtype"] == "float32" else 3e-2
+    pairs = zip(recorded["fingerprint"], current["fingerprint"], strict=True)
+    if any(not math.isclose(a, b, rel_tol=tolerance) for a, b in pairs):
+        return "the weights differ (residual norms on the fixed probe do not match)"
+    return None
 
 
 def library_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
 """Functions that take results and return `plotly.graph_objects.Figure`; they print nothing.
 
-Imports: stats. Any room's results may be passed in.
+Imports: errors, probes, stats, studies. Any room's results may be passed in.
 """

@@ -1,4 +1,4 @@
 """Linear separability, its cheap rivals and its null.
 
-Imports: errors, stats.
+Imports: errors, stats, directions.
 """

@@ -5,7 +5,7 @@ claimed only where the probe beats the best of these by an interval that exclude
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -15,11 +15,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from creativity_lens.errors import InputError
-from creativity_lens.probes.separability import HeldOutScores
+from creativity_lens.probes.held_out import HeldOutScores
 from creativity_lens.stats import (
     Array,
     Interval,
-    auroc,
     auroc_draws,
     bootstrap_weights,
     grouped_folds,
@@ -77,6 +76,15 @@ def cross_validated(
     return HeldOutScores(scores[0], scores[1], tuple(groups))
 
 
+class Advantages(NamedTuple):
+    """By how much probes exceed the best of some rivals."""
+
+    best_rival: str
+    """The rival that is best over all premises."""
+    intervals: tuple[Interval, ...]
+    """One for each probe: its AUROC less the best rival's, paired by premise."""
+
+
 def advantage(
     probe: HeldOutScores,
     rivals: Mapping[str, HeldOutScores],
@@ -95,16 +103,42 @@ def advantage(
     Raises:
         InputError: no rivals, or one that was scored on other pairs.
     """
-    if not rivals or any(r.groups != probe.groups for r in rivals.values()):
+    best, (gain,) = advantages([probe], rivals, n_draws=n_draws, seed=seed)
+    return best, gain
+
+
+def advantages(
+    probes: Sequence[HeldOutScores],
+    rivals: Mapping[str, HeldOutScores],
+    *,
+    n_draws: int = 2000,
+    seed: int = 0,
+) -> Advantages:
+    """`advantage` of several probes, such as one at each layer, over the same rivals.
+
+    The intervals hold one by one, not all at once: of forty, two are expected to miss.
+
+    Raises:
+        InputError: no probes, no rivals, or one that was scored on other pairs.
+    """
+    if not probes or not rivals:
+        raise InputError("an advantage needs at least one probe and one rival.")
+    groups = probes[0].groups
+    if any(scores.groups != groups for scores in (*probes, *rivals.values())):
         raise InputError("a probe and its rivals must be scored on the same pairs, in one order.")
-    weights = bootstrap_weights(probe.groups, n_draws, seed=seed)
-    estimates = {
-        name: float(auroc(rival.creative, rival.uncreative)) for name, rival in rivals.items()
-    }
+    weights = bootstrap_weights(groups, n_draws, seed=seed)
+    estimates = {name: rival.auroc() for name, rival in rivals.items()}
     best = max(estimates, key=lambda name: estimates[name])
     rival_draws = np.max(
         [auroc_draws(r.creative, r.uncreative, weights) for r in rivals.values()], axis=0
     )
-    own = auroc_draws(probe.creative, probe.uncreative, weights)
-    estimate = float(auroc(probe.creative, probe.uncreative)) - estimates[best]
-    return best, percentile_interval(estimate, own - rival_draws)
+    return Advantages(
+        best,
+        tuple(
+            percentile_interval(
+                probe.auroc() - estimates[best],
+                auroc_draws(probe.creative, probe.uncreative, weights) - rival_draws,
+            )
+            for probe in probes
+        ),
+    )

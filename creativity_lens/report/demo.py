@@ -11,8 +11,7 @@ from creativity_lens.plots.layers import (
 from creativity_lens.plots.scores import arms_figure, paired_scores_figure, strength_figure
 from creativity_lens.plots.style import CREATIVE, NULL, STEERED, UNCREATIVE
 from creativity_lens.report.page import Figure, Section, Table, render_page
-from creativity_lens.stats import Interval
-from creativity_lens.studies.claims import Claim
+from creativity_lens.report.parts import claims_section, interval_text
 from creativity_lens.studies.demo import DemoResult
 
 _AS_GENERATED = "read as generated (instruction in context)"
@@ -38,7 +37,7 @@ def render_demo(result: DemoResult, *, command: str) -> str:
             "this model and this many texts.",
         ),
         sections=(
-            _claims(result.claims),
+            claims_section(result.claims),
             _separability(result),
             _norms(result),
             _scores(result),
@@ -48,25 +47,6 @@ def render_demo(result: DemoResult, *, command: str) -> str:
             _settings(result, provenance, command),
         ),
         footer="Made with creativity_lens. Method: arXiv 2412.06060.",
-    )
-
-
-def _claims(claims: tuple[Claim, ...]) -> Section:
-    rows = tuple(
-        (
-            claim.statement,
-            _interval(claim.estimate, claim.unit),
-            claim.null,
-            claim.rival,
-            claim.verdict,
-            claim.reason,
-        )
-        for claim in claims
-    )
-    columns = ("claim", "estimate [95 % interval]", "null", "best cheap rival", "verdict", "why")
-    return Section(
-        "What can be claimed",
-        items=(Table(columns, rows, ("", "", "", "", "verdict", "")),),
     )
 
 
@@ -135,7 +115,7 @@ def _scores(result: DemoResult) -> Section:
                 figure,
                 "Each line is one premise; green lines rise, as the claim says they should. The "
                 "creative text scores higher in "
-                + _interval(held_out.accuracy, "of pairs (chance 0.5).")
+                + interval_text(held_out.accuracy, "of pairs (chance 0.5).")
                 + " Absolute values mean nothing: all texts of a layer share an offset.",
             ),
         ),
@@ -279,9 +259,3 @@ def _settings(result: DemoResult, provenance: Mapping[str, Any], command: str) -
         ("time", seconds),
     )
     return Section("What was run", items=(Table(("", ""), rows, ("", "code")),))
-
-
-def _interval(interval: Interval, unit: str) -> str:
-    digits = 3 if abs(interval.estimate) < 0.2 else 2
-    low, high = (f"{value:.{digits}f}" for value in (interval.low, interval.high))
-    return f"{interval.estimate:.{digits}f} [{low}, {high}] {unit}"

@@ -1,4 +1,4 @@
 """The activation score of a text.
 
-Imports: errors, models, activations, directions.
+Imports: errors, stats, models, activations, directions.
 """

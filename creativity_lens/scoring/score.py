@@ -27,7 +27,7 @@ from creativity_lens.activations.reading import (
 )
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.errors import DataError, InputError
-from creativity_lens.models.chat import bare_context, has_chat_template, render_prompt, text_ids
+from creativity_lens.models.chat import neutral_context, text_ids
 from creativity_lens.models.protocol import (
     Hook,
     LensModel,
@@ -176,12 +176,7 @@ def scoring_context(model: LensModel, provenance: Any, *, prompt: str | None = N
     With a `prompt`: that, as the user's turn under the neutral system prompt recorded with the
     directions. Without: the recorded neutral prompt; on a model without a chat template, BOS alone.
     """
-    neutral = provenance["neutral_prompt"]
-    if prompt is None and not has_chat_template(model.tokenizer):
-        return bare_context(model)
-    return render_prompt(
-        model, neutral["user"] if prompt is None else prompt, system=neutral["system"]
-    )
+    return neutral_context(model, provenance["neutral_prompt"], prompt=prompt)
 
 
 def _layers(model: LensModel, layers: int | Sequence[int] | None) -> tuple[int, ...]:

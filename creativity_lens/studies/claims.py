@@ -1,7 +1,7 @@
 """Claims: what a report says, each with its estimate, null, rival and a verdict that follows."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from creativity_lens.stats import Interval
 
@@ -31,6 +31,21 @@ class Claim:
     reason: str
 
 
+def claim_record(claim: Claim) -> dict[str, Any]:
+    """A claim as plain values, as it stands in `claims.json`."""
+    return {
+        "claim": claim.statement,
+        "estimate": claim.estimate.estimate,
+        "ci_low": claim.estimate.low,
+        "ci_high": claim.estimate.high,
+        "unit": claim.unit,
+        "null": claim.null,
+        "rival": claim.rival,
+        "verdict": claim.verdict,
+        "reason": claim.reason,
+    }
+
+
 def readable_claim(
     statement: str,
     probe: Interval,
@@ -56,8 +71,8 @@ def readable_claim(
         reason = "Swapping the labels within premises does as well."
     elif not beats_rival:
         reason = (
-            "It beats swapped labels, but a classifier that never saw the model does about as "
-            "well, so the model's activations are not shown to add anything."
+            "It beats swapped labels, but the best cheap rival does about as well, so what the "
+            "model has learned is not shown to add anything."
         )
     elif instruction_in_context:
         verdict = "with a caveat"

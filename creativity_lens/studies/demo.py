@@ -22,13 +22,15 @@ from creativity_lens.hooks.intervene import Addition
 from creativity_lens.measures.diversity import distinct_n
 from creativity_lens.models.chat import render_prompt
 from creativity_lens.models.protocol import LensModel
+from creativity_lens.probes.held_out import HeldOutScores
+from creativity_lens.probes.random_directions import within_class_directions
 from creativity_lens.probes.rivals import (
     advantage,
     bag_of_words,
     cross_validated,
     standardized_logistic,
 )
-from creativity_lens.probes.separability import HeldOutScores, Separability, separability
+from creativity_lens.probes.separability import Separability, separability
 from creativity_lens.prompts.instructions import Instructions, load_instructions
 from creativity_lens.prompts.pairs import ContrastPair, load_contrast, select_split
 from creativity_lens.scoring.score import Text, score_texts
@@ -42,12 +44,7 @@ from creativity_lens.stats import (
 from creativity_lens.steering.steer import absolute_strength, additions
 from creativity_lens.studies.claims import Claim, ranking_claim, readable_claim, steering_claim
 from creativity_lens.studies.stages import Progress, Stages
-from creativity_lens.studies.steering_arms import (
-    Arm,
-    Comparison,
-    compare_arms,
-    within_class_directions,
-)
+from creativity_lens.studies.steering_arms import Arm, Comparison, compare_arms
 
 BAG_OF_WORDS = "bag of words (TF-IDF, responses only)"
 LENGTH_LIKELIHOOD = "length with likelihood"

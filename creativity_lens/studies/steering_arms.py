@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.generation.decode import Request, generate_ids
@@ -153,23 +150,3 @@ def compare_arms(
             for k, arm in enumerate(arms)
         ),
     )
-
-
-def within_class_directions(
-    creative: Float[Tensor, "text d_model"],
-    uncreative: Float[Tensor, "text d_model"],
-    n: int,
-    *,
-    seed: int = 0,
-) -> Float[Tensor, "n d_model"]:
-    """Unit directions drawn from N(0, within-class covariance) of the texts.
-
-    They point where texts vary for other reasons than the contrast. Isotropic random directions are
-    a strawman beside them: nearly all of those lie where no text ever goes.
-    """
-    residuals = torch.cat([creative - creative.mean(dim=0), uncreative - uncreative.mean(dim=0)])
-    generator = torch.Generator().manual_seed(seed)
-    weights = torch.randn(n, residuals.shape[0], generator=generator, dtype=torch.float64)
-    drawn = weights @ residuals.double()
-    unit: Tensor = drawn / drawn.norm(dim=-1, keepdim=True)
-    return unit.float()
