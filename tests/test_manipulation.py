@@ -308,7 +308,7 @@ def test_the_model_itself_may_judge_and_is_not_asked_without_need(model, monkeyp
 def test_only_so_many_pairs_are_judged_as_asked(llama, judge_by):
     seen = judge_by(content=2.0)
     rows = contrast()
-    # Four of twenty, evenly spread: 0, 6.3, 12.7 and 19. In the others the mark is on the other side.
+    # Four of twenty, evenly spread: 0, 6.3, 12.7 and 19. Elsewhere the mark is on the other side.
     for i in (2 * pair for pair in range(20) if pair not in (0, 6, 13, 19)):
         rows[i], rows[i + 1] = (
             replace(rows[i], response=rows[i + 1].response),

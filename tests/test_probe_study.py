@@ -170,11 +170,16 @@ def test_a_second_study_runs_no_model_for_what_is_kept(llama, run, result, monke
         store_module, "read_passages", lambda *a, **k: pytest.fail("was read again")
     )
     again = probe_run(
-        llama, rows, directions, replace(QUICK, judge_pairs=0), store=run / "kept"
+        llama, rows, directions, replace(QUICK, judge_pairs=0, layer=1), store=run / "kept"
     )  # fmt: skip
     for name in ("curves", "selected", "nulls", "stability", "cosines"):
         pd.testing.assert_frame_equal(again.tables[name], result.tables[name])
     assert again.manipulation.judge is None
+    assert (
+        set(again.tables["coordinates"]["layer"])
+        == set(again.tables["extreme_texts"]["layer"])
+        == {1}
+    )
 
 
 def test_likelihood_is_read_after_the_neutral_prompt(llama, run):
@@ -328,6 +333,7 @@ def test_power_prints_a_row_for_each_layer(tiny_cli, run, tmp_path):
     [
         (("probe", "--out", "x", "--folds", 40), "16 premises, and 40 folds"),
         (("probe", "--out", "x", "--judge-pairs", -1), "--judge-pairs must not be negative"),
+        (("probe", "--out", "x", "--layer", 3), "layer 3 is out of range"),
         (("power", "--stability", 1), "--stability must lie between 0 and 1"),
         (("power", "--layer", 99), "layer 99 is out of range"),
     ],

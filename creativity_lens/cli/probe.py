@@ -90,6 +90,10 @@ def probe(
         list[Coordinates] | None,
         typer.Option(help="Pictures of the texts; repeat it. [default: pca]"),
     ] = None,
+    layer: Annotated[
+        int | None,
+        typer.Option(help="Layer of pictures, texts and tokens. [default: what most folds chose]"),
+    ] = None,
     stability: Annotated[
         float, typer.Option(help="Cosine that the number of premises is asked for.")
     ] = 0.9,
@@ -137,9 +141,12 @@ def probe(
         nuisance_pairs=nuisance_pairs or None,
         judge_pairs=judge_pairs,
         coordinates=tuple(plain(c) for c in coordinates or [Coordinates.pca]),
+        layer=layer,
         stability=stability,
         seed=seed,
     )
+    if layer is not None:
+        directions[layer]  # a layer out of range is an error before the model is loaded
     others = {path.name: DirectionSet.load(path / DIRECTIONS_FILE) for path in compare or ()}
     check_writable(out, folder=True)
     kept = check_writable(store or run / ACTIVATIONS, folder=True)

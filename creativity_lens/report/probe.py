@@ -29,6 +29,7 @@ def render_probe(result: ProbeResult, *, command: str) -> str:
     """
     figures = probe_figures(result.tables, layer=result.layer, context=result.context)
     tables = result.tables
+    why = "which most folds chose" if result.config.layer is None else "as asked,"
     sections = [
         claims_section(result.claims),
         _contrast(figures, tables),
@@ -50,9 +51,9 @@ def render_probe(result: ProbeResult, *, command: str) -> str:
             "difference be read in the model, better than from the words alone and better than "
             "chance? How much of it is only the instruction? Does it carry over, would other "
             "premises give it again, and what else is in it?",
-            f"Single layers are shown at layer {result.layer}, which most folds chose when the "
-            f"texts were read in the context “{result.context}”. Intervals are 95 % and resample "
-            "premises. Not supported means not shown here, with this model and this many texts.",
+            f"Single layers are shown at layer {result.layer}, {why} in the context "
+            f"“{result.context}”. Intervals are 95 % and resample premises. Not supported means "
+            "not shown here, with this model and this many texts.",
             *_no_warning(result.warnings),
         ),
         sections=sections,

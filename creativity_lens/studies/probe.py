@@ -17,7 +17,7 @@ from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.directions.extract import ContrastRow
 from creativity_lens.directions.rereading import check_rows
 from creativity_lens.evaluation.manipulation import ManipulationCheck, manipulation_check
-from creativity_lens.models.protocol import LensModel
+from creativity_lens.models.protocol import LensModel, check_layer
 from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS
 from creativity_lens.studies import probe_claims, probe_parts, probe_tables
 from creativity_lens.studies.claims import Claim
@@ -39,8 +39,8 @@ class ProbeResult:
         tables: tidy tables by name; the documentation lists their columns.
         claims: what can be said, each with its estimate, null, rival and verdict.
         warnings: what should be known before any number is believed.
-        layer: the layer of the pictures, of the texts and tokens; the one that most folds chose.
-        context: the context that layer was chosen in.
+        layer: the layer of the pictures, texts and tokens: as asked, or what most folds chose.
+        context: the context that they are about.
         manipulation: whether the contrast worked.
         provenance: of the run's directions.
         seconds: how long each stage took.
@@ -87,6 +87,8 @@ def probe_run(
     config = config or ProbeConfig()
     check_rows(rows)
     directions.check_model(model)
+    if config.layer is not None:
+        check_layer(model, config.layer)
     for other in (others or {}).values():
         other.check_model(model)
     note = on_note or (lambda text: None)
@@ -129,7 +131,8 @@ def probe_run(
         if context != "opposite"
     }
     context: str = "neutral" if "neutral" in probed else "as-generated"
-    layer = Counter(probed[context].separability.selected_layers).most_common(1)[0][0]
+    chosen = Counter(probed[context].separability.selected_layers).most_common(1)[0][0]
+    layer = chosen if config.layer is None else config.layer
     tables = dict(probe_tables.probe_tables(probed, config))
     with stages.stage("nulls", len(probed)) as advance:
         tables["nulls"] = probe_parts.nulls(readings, probed, config, advance)

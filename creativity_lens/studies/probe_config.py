@@ -25,6 +25,7 @@ class ProbeConfig:
         nuisance_pairs: how many passage pairs of each; None takes all that there are.
         judge_pairs: how many pairs the model judges blindly; 0 for none, None for all.
         coordinates: methods for pictures: `pca`, `tsne`, `umap`.
+        layer: the layer of pictures, texts and tokens; None takes the one that most folds chose.
         stability: the cosine between two directions that the number of premises is asked for.
         token_texts: how many texts are read token by token.
         n_draws: bootstrap draws.
@@ -42,6 +43,7 @@ class ProbeConfig:
     nuisance_pairs: int | None = 24
     judge_pairs: int | None = 32
     coordinates: tuple[str, ...] = ("pca",)
+    layer: int | None = None
     stability: float = 0.9
     token_texts: int = 128
     n_draws: int = 2000
