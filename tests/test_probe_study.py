@@ -137,7 +137,8 @@ def test_removing_nothing_is_the_curve(result):
 
 def test_transfer_is_between_the_domains_of_the_run(result):
     domains = at(result.tables["transfer"], kind="domain", probe=DIFFERENCE_OF_MEANS)
-    shown = at(domains, layer=result.layer)
+    assert set(domains["context"]) == set(CONTEXTS)
+    shown = at(domains, layer=result.layer, context=result.context)
     cells = {tuple(cell) for cell in shown[["trained_on", "tested_on"]].to_numpy()}
     kinds = ("poetry", "stories")
     assert cells == {*((a, b) for a in kinds for b in kinds), *(("all others", b) for b in kinds)}
@@ -149,6 +150,9 @@ def test_directions_are_compared_with_themselves_and_other_runs(result):
     own = at(rows, second="run: again")
     # The rows were cut after the directions were made, so they are near and not the same.
     assert own["cosine"].between(0.9, 0.9999).all()
+    # "this run" stands before all others, so its cosines have it first.
+    own = at(result.tables["agreement"], first="this run", second="run: again")
+    np.testing.assert_allclose(own["cosine"], 1, atol=1e-4)
     assert at(rows, second="estimator: whitened")["cosine"].abs().max() < 0.999
 
 
@@ -236,6 +240,72 @@ def test_a_failed_contrast_is_said_first(result):
     assert module._contrast(replace(sound, warnings=("Look.",))).verdict == "with a caveat"
 
 
+def plain_study(llama, run, tmp_path, change=lambda row: row, **settings):
+    directions, rows = load_run(run)
+    quick = replace(
+        QUICK, probes=(), random_weights=False, judge_pairs=0, nuisances=(), nuisance_pairs=None,
+        **settings,
+    )  # fmt: skip
+    return probe_run(llama, [change(r) for r in rows], directions, quick, store=tmp_path)
+
+
+def test_texts_of_one_length_and_no_nuisances_leave_cosines_empty(llama, run, tmp_path):
+    found = plain_study(llama, run, tmp_path, lambda r: replace(r, response_ids=r.response_ids[:6]))
+    assert found.tables["cosines"].empty
+    assert list(found.tables["removal"]["removed"].unique()) == ["nothing"]
+
+
+def test_few_swaps_are_not_called_a_null_that_did_as_well(llama, run, tmp_path):
+    found = plain_study(llama, run, tmp_path, n_permutations=10)
+    readable = [c for c in found.claims if "reads the contrast" in c.statement]
+    assert readable
+    assert all(c.verdict == "not supported" for c in readable)
+    assert all("ask for at least 20" in c.reason for c in readable)
+
+
+def test_a_judge_that_cannot_judge_is_a_warning(llama, run, tmp_path, monkeypatch):
+    def refuse(*args, **settings):
+        raise InputError("too long to stand side by side")
+
+    monkeypatch.setattr("creativity_lens.evaluation.manipulation.judge_pairs", refuse)
+    directions, rows = load_run(run)
+    quick = replace(QUICK, probes=(), random_weights=False, nuisances=(), nuisance_pairs=None)
+    found = probe_run(llama, rows, directions, quick, store=tmp_path)
+    assert found.manipulation.judge is None
+    assert any("side by side" in warning for warning in found.warnings)
+
+
+@pytest.fixture(scope="module")
+def prompt_last(llama, tmp_path_factory):
+    config = ExtractionConfig(sampling=Sampling(max_new_tokens=4), span="prompt-last")
+    extraction = extract(llama, mixed_pairs(), config)
+    return save_run(extraction, tmp_path_factory.mktemp("prompt-last"), manifest={})
+
+
+def test_a_prompt_last_run_is_read_as_generated_alone_and_says_so(llama, prompt_last, tmp_path):
+    directions, rows = load_run(prompt_last)
+    found = probe_run(
+        llama, rows, directions, replace(QUICK, judge_pairs=0, probes=()), store=tmp_path
+    )  # fmt: skip
+    assert found.context == "as-generated"
+    assert set(found.tables["leakage"]["read_in"]) == {"as-generated"}
+    assert any("last token of the prompt" in warning for warning in found.warnings)
+    assert "formality" not in set(found.tables["cosines"]["concept"])
+    with pytest.raises(InputError, match="ask for as-generated"):
+        power(llama, rows, directions, context="neutral", store=tmp_path)
+
+
+def test_a_run_of_another_estimator_is_said_not_to_be_what_is_probed(llama, run, tmp_path):
+    directions, rows = load_run(run)
+    other = replace(
+        directions,
+        provenance={**directions.provenance, "estimator": "whitened", "removed": ["formality"]},
+    )
+    quick = replace(QUICK, probes=(), random_weights=False, judge_pairs=0, nuisances=())
+    found = probe_run(llama, rows, other, quick, store=tmp_path)
+    assert any("whitened, less formality" in warning for warning in found.warnings)
+
+
 # --- power -----------------------------------------------------------------------------------
 
 
@@ -244,6 +314,12 @@ def test_power_says_how_many_pairs(llama, run):
     table = power(llama, rows, directions, stability=0.5, store=run / "kept", n_draws=50)
     assert list(table["layer"]) == list(range(N_LAYERS))
     assert (table["n_premises"] == 16).all()
+    np.testing.assert_array_equal(table["pairs_needed"], table["premises_needed"])
+    twice = [replace(r, sample=s) for r0 in range(0, len(rows), 2) for s in (0, 1)
+             for r in rows[r0 : r0 + 2]]  # fmt: skip
+    again = power(llama, twice, directions, stability=0.5, store=run / "twice", n_draws=50)
+    # Two samples of a pair are still one pair to write.
+    np.testing.assert_array_equal(again["pairs_needed"], again["premises_needed"])
     more = power(llama, rows, directions, stability=0.9, store=run / "kept", n_draws=50)
     known = np.isfinite(table["premises_needed"].to_numpy())
     ratio = more["premises_needed"][known] / table["premises_needed"][known]
@@ -278,6 +354,10 @@ def test_a_run_that_cannot_be_probed_is_refused_before_the_model_runs(llama, run
         ({"contexts": ("as-generated", "other")}, "contexts must be some of"),
         ({"probes": ("mlp",)}, "unknown probe 'mlp'"),
         ({"n_folds": 1}, "n_folds must be at least 2"),
+        ({"stability": 1.0}, "cosine between 0 and 1"),
+        ({"coordinates": ("mds",)}, "unknown name 'mds'; choose from pca"),
+        ({"nuisances": ("x",)}, "unknown name 'x'; choose from formality"),
+        ({"judge_pairs": 1}, "judge_pairs must be 0, at least 2"),
         ({"nuisance_pairs": 3}, "nuisance_pairs must be at least 4"),
         ({"n_permutations": 0}, "n_permutations must be at least 1"),
     ],

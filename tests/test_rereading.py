@@ -161,6 +161,20 @@ def test_token_cosines_are_those_of_the_residual_stream(model, centred):
         np.testing.assert_allclose(values, expected.numpy(), atol=1e-4)
 
 
+def test_unit_tokens_are_divided_by_their_norm_before_the_midpoint_is_taken_off(llama):
+    context, text = token_rows(3, 5)
+    generator = torch.Generator().manual_seed(5)
+    vector, midpoint = torch.randn(2, D_MODEL, generator=generator)
+    (found,) = text_token_cosines(
+        llama, [Passage("x", context, text)], vector / vector.norm(), layer=1,
+        midpoint=midpoint / 9, unit_tokens=True,
+    )  # fmt: skip
+    tokens = residuals(llama, [context + text])[0][1, -5:]
+    centred = tokens / tokens.norm(dim=-1, keepdim=True) - midpoint / 9
+    expected = torch.nn.functional.cosine_similarity(centred, vector[None], dim=-1)
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-4)
+
+
 def test_an_attention_sink_has_no_cosine(llama):
     (values,) = text_token_cosines(
         llama, [Passage("x", (), token_rows(4)[0])], torch.ones(D_MODEL) / D_MODEL**0.5, layer=0

@@ -92,9 +92,12 @@ def test_a_premise_that_is_tested_is_never_trained_on():
     assert all(not overlap for overlap in seen)
 
 
-def test_labels_with_few_pairs_are_left_out():
+def test_labels_on_few_premises_are_left_out():
+    labels = ["rare"] * 6 + ["common"] * (N - 6)
+    groups = ["one", "one", "two", "two", "three", "three", *GROUPS[6:]]
+    by_layer = readers("difference of means", *sides(), groups, layers=[0])
+    assert {t.tested_on for t in transfer(by_layer, labels, groups, n_draws=5)} == {"common"}
     labels = ["rare"] * 3 + ["common"] * (N - 3)
-    by_layer = readers("difference of means", *sides(), GROUPS, layers=[0])
     assert {t.tested_on for t in transfer(by_layer, labels, GROUPS, n_draws=5)} == {"common"}
     with pytest.raises(InputError, match="each pair needs a label"):
         transfer(by_layer, labels[:-1], GROUPS)

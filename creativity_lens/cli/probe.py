@@ -147,7 +147,7 @@ def probe(
     )
     if layer is not None:
         directions[layer]  # a layer out of range is an error before the model is loaded
-    others = {path.name: DirectionSet.load(path / DIRECTIONS_FILE) for path in compare or ()}
+    others = {str(path): DirectionSet.load(path / DIRECTIONS_FILE) for path in compare or ()}
     check_writable(out, folder=True)
     kept = check_writable(store or run / ACTIVATIONS, folder=True)
     lens = load(model or str(directions.provenance["model"]["name"]), device, dtype)
@@ -253,13 +253,14 @@ def power(
             context=plain(context),
             store=kept,
             seed=seed,
+            on_size=lambda size: terminal.note(f"{size / 1e6:,.1f} MB of activations"),
             on_progress=advance,
         )
     if layer is not None:
         table = table[table["layer"] == layer]
     if out is not None:
         write_table(out, table)
-    records = [dict(zip(table.columns, row, strict=True)) for row in table.to_numpy().tolist()]
+    records = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
     if json:
         terminal.print_json([_finite(record) for record in records])
         return
@@ -269,7 +270,7 @@ def power(
             (
                 str(row["layer"]),
                 f"{row['split_half']:.2f}",
-                str(len(rows) // 2),
+                str(len({r.pair_id for r in rows})),
                 _count(row["pairs_needed"]),
                 f"{_count(row['pairs_needed_low'])} to {_count(row['pairs_needed_high'])}",
             )

@@ -37,7 +37,7 @@ def randomized(model: LensModel, *, seed: int = 0) -> Any:
             return _hooked_transformer(model)
     raise ModelError(
         f"cannot draw random weights for a {type(model).__name__}: only a TransformerBridge and a "
-        "HookedTransformer are known. Leave this rival out (random_weights=False)."
+        "HookedTransformer are known. Leave this rival out (--no-random-weights)."
     )
 
 
@@ -61,7 +61,7 @@ def _bridge(model: Any) -> Any:
     except Exception as error:  # architectures outside AutoModelForCausalLM raise as they like
         raise ModelError(
             f"cannot draw random weights for {model.cfg.model_name}: {error}. Leave this rival out "
-            "(random_weights=False)."
+            "(--no-random-weights)."
         ) from error
     return made.eval()
 
@@ -72,6 +72,7 @@ def _hooked_transformer(model: Any) -> Any:
     config.seed = None  # it would reset the global state
     with warnings.catch_warnings():  # 3.9 says that it is the last of its kind
         warnings.simplefilter("ignore", DeprecationWarning)
-        made = type(model)(config)
-    made.tokenizer = model.tokenizer
+        # Without a tokenizer it would look for one by name, on the network.
+        made = type(model)(config, tokenizer=model.tokenizer)
+    made.tokenizer = model.tokenizer  # the constructor rebuilds what it is given
     return made.to(model_device(model)).eval()

@@ -42,8 +42,8 @@ def probe_figures(
 
     Returns:
         Of `manipulation`, `readability`, `advantage`, `nulls`, `nonlinearity`, `leakage`,
-        `transfer_domain`, `transfer_paraphrase`, `stability`, `learning_curve`,
-        `premises_needed`, `agreement`, `cosines`, `removal` and `coordinates`, in this order,
+        `transfer_domain`, `transfer_paraphrase`, `transfer_paraphrase_as_generated`, `stability`,
+        `learning_curve`, `premises_needed`, `agreement`, `cosines`, `removal` and `coordinates`, in this order,
         those that can be drawn.
     """
 
@@ -76,12 +76,16 @@ def probe_figures(
         ),
         "leakage": (table("leakage"), lambda: leakage_figure(table("leakage"))),
         "transfer_domain": (
-            some("transfer", kind="domain", **carried),
-            lambda: transfer_figure(table("transfer"), "domain", layer),
+            some("transfer", kind="domain", context=context, **carried),
+            lambda: transfer_figure(some("transfer", context=context), "domain", layer),
         ),
         "transfer_paraphrase": (
-            some("transfer", kind="paraphrase", **carried),
-            lambda: transfer_figure(table("transfer"), "paraphrase", layer),
+            some("transfer", kind="paraphrase", context=context, **carried),
+            lambda: transfer_figure(some("transfer", context=context), "paraphrase", layer),
+        ),
+        "transfer_paraphrase_as_generated": (
+            some("transfer", kind="paraphrase", context="as-generated", **carried),
+            lambda: transfer_figure(some("transfer", context="as-generated"), "paraphrase", layer),
         ),
         "stability": (stability, lambda: stability_figure(stability)),
         "learning_curve": (

@@ -8,7 +8,7 @@ a held-out AUROC, never an impression from a picture.
 
 import warnings
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -135,7 +135,12 @@ def _tsne(rows: Float[Array, "text d_model"]) -> tuple[Array, str]:
     return values, f"t-SNE from the PCA, perplexity {perplexity:.3g}; {_NEIGHBOURS_ONLY}"
 
 
-def _umap(rows: Float[Array, "text d_model"], seed: int) -> tuple[Array, str]:
+def check_umap() -> Any:
+    """The class `umap.UMAP`; call it before long work that ends in it.
+
+    Raises:
+        MissingDependencyError: umap-learn is not installed.
+    """
     try:
         with warnings.catch_warnings():
             # It says that one of its variants, which is not used here, needs another library.
@@ -146,9 +151,14 @@ def _umap(rows: Float[Array, "text d_model"], seed: int) -> tuple[Array, str]:
             "UMAP coordinates need umap-learn: run `pip install 'creativity-lens[umap]'`, or use "
             "method pca or tsne."
         ) from error
+    return UMAP
+
+
+def _umap(rows: Float[Array, "text d_model"], seed: int) -> tuple[Array, str]:
+    umap = check_umap()
     n_neighbors = max(2, min(_NEIGHBORS, len(rows) - 1))
     # PCA as the start works for any number of texts and leaves no disconnected cluster to chance;
     # several threads would make the result depend on their timing.
-    fitted = UMAP(n_neighbors=n_neighbors, init="pca", random_state=seed, n_jobs=1)
+    fitted = umap(n_neighbors=n_neighbors, init="pca", random_state=seed, n_jobs=1)
     values = fitted.fit_transform(rows)
     return values, f"UMAP, {n_neighbors} neighbours, seed {seed}; {_NEIGHBOURS_ONLY}"

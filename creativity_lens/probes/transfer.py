@@ -20,7 +20,8 @@ from creativity_lens.stats import Array, Interval, grouped_folds
 Reader = Callable[[Int[Array, " train"], Int[Array, " test"]], Float[Array, "side test"]]
 """Fits on some pairs and scores others."""
 
-LEAST_PAIRS = 4
+LEAST_PREMISES = 4
+"""A label on fewer has an interval without meaning."""
 
 
 class Transfer(NamedTuple):
@@ -96,8 +97,8 @@ def transfer(
 ) -> list[Transfer]:
     """Train on each label, test on each; on the diagonal by cross-validation over premises.
 
-    Labels with fewer than four pairs are left out, and so is a test for which fewer than four
-    training pairs remain.
+    Labels on fewer than four premises are left out, and so is a test for which fewer than four
+    premises remain to train on.
 
     Args:
         by_layer: what `readers` returned.
@@ -122,7 +123,7 @@ def transfer(
                 else:
                     train = _apart(_rows(labels, {trained_on}), test, groups)
                     n_train = len(train)
-                    scores = reader(train, test) if n_train >= LEAST_PAIRS else None
+                    scores = reader(train, test) if _enough(train, groups) else None
                 if scores is not None:
                     auroc = _interval(scores, test, groups, n_draws, seed)
                     found.append(Transfer(trained_on, tested_on, layer, auroc, n_train, len(test)))
@@ -148,7 +149,7 @@ def leave_one_label_out(
         for tested_on in names:
             test = _rows(labels, {tested_on})
             train = _apart(_rows(labels, set(names) - {tested_on}), test, groups)
-            if len(train) >= LEAST_PAIRS:
+            if _enough(train, groups):
                 auroc = _interval(reader(train, test), test, groups, n_draws, seed)
                 found.append(Transfer("all others", tested_on, layer, auroc, len(train), len(test)))
     return found
@@ -157,7 +158,11 @@ def leave_one_label_out(
 def _names(labels: Sequence[str], groups: Sequence[str]) -> list[str]:
     if len(labels) != len(groups):
         raise InputError(f"each pair needs a label, got {len(labels)} for {len(groups)} pairs.")
-    return sorted({name for name in labels if list(labels).count(name) >= LEAST_PAIRS})
+    return sorted(name for name in set(labels) if _enough(_rows(labels, {name}), groups))
+
+
+def _enough(rows: Int[Array, " row"], groups: Sequence[str]) -> bool:
+    return len({groups[i] for i in rows}) >= LEAST_PREMISES
 
 
 def _rows(labels: Sequence[str], wanted: set[str]) -> Int[Array, " row"]:

@@ -223,7 +223,22 @@ def _carries_over(figures: Mapping[str, go.Figure], layer: int, context: str) ->
                 f"to another {kind} was not tested.",
             )
             for kind in ("domain", "paraphrase")
-        ],
+        ]
+        + (
+            [
+                _figure(
+                    figures,
+                    "transfer_paraphrase_as_generated",
+                    "How to read it: the same for wordings of the instruction, with the "
+                    "instruction in context, where its wording could be learned by heart. When "
+                    "not to believe it: paraphrases share words, and those may be what carries "
+                    "over.",
+                    without="With the instruction in context this was not tested.",
+                )
+            ]
+            if context != "as-generated"
+            else []
+        ),
     )
 
 

@@ -33,6 +33,7 @@ def text_token_cosines(
     *,
     layer: int,
     midpoint: Float[Tensor, " d_model"] | None = None,
+    unit_tokens: bool = False,
     batch_size: int = BATCH_SIZE,
     max_batch_tokens: int = MAX_BATCH_TOKENS,
 ) -> list[Float[Array, "..."]]:
@@ -44,6 +45,7 @@ def text_token_cosines(
         vector: the direction.
         layer: where it is read; the pass stops there.
         midpoint: subtracted from each token first (the `centred` score).
+        unit_tokens: divide each token by its norm before that, as the midpoint's own tokens were.
         batch_size: most texts in a batch.
         max_batch_tokens: most tokens in a batch.
 
@@ -63,6 +65,8 @@ def text_token_cosines(
 
         def keep(activation: Tensor, hook: Any = None, seen: list[Tensor] = seen) -> None:
             tokens = activation.float()
+            if unit_tokens:
+                tokens = tokens / tokens.norm(dim=-1, keepdim=True).clamp_min(1e-12)
             if midpoint is not None:
                 tokens = tokens - midpoint.to(tokens)
             seen.append(token_cosines(tokens, vector.to(tokens)).cpu().double())

@@ -67,7 +67,9 @@ def readable_claim(
     beats_null = p_value < 0.05
     beats_rival = advantage.low > 0
     verdict: Verdict = "not supported"
-    if not beats_null:
+    if not beats_null and 1 / (n_permutations + 1) >= 0.05:
+        reason = f"With {n_permutations} swaps no p can be under 0.05: ask for at least 20."
+    elif not beats_null:
         reason = "Swapping the labels within premises does as well."
     elif not beats_rival:
         reason = (

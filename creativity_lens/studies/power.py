@@ -8,6 +8,7 @@ from creativity_lens.activations.store import cached_store
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.directions.extract import ContrastRow
 from creativity_lens.directions.rereading import ReadingContext, paired_means, passages_in
+from creativity_lens.errors import InputError
 from creativity_lens.models.protocol import LensModel
 from creativity_lens.probes.stability import premises_needed
 from creativity_lens.probes.stability import stability as measure_stability
@@ -27,6 +28,7 @@ def power(
     store: str | os.PathLike[str],
     n_draws: int = 1000,
     seed: int = 0,
+    on_size: Callable[[int], None] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> "DataFrame":
     """The number of premises that would make two independent directions agree, layer by layer.
@@ -40,26 +42,36 @@ def power(
         store: folder that keeps the activations.
         n_draws: bootstrap draws.
         seed: of draws and splits.
+        on_size: called with the bytes of activations before they are written.
         on_progress: called with the number of texts each batch has finished.
 
     Returns:
         One row a layer: `layer`, `n_premises`, `split_half` and `reliability` of the run as it is,
-        `premises_needed` and `pairs_needed` with their intervals. Infinite where the premises do
+        `premises_needed` and `pairs_needed` with their intervals; a pair is one premise in the
+        pairs file, however many samples it has. Infinite where the premises do
         not agree on anything.
 
     Raises:
-        InputError: a stability outside (0, 1), or fewer than four premises.
+        InputError: a stability outside (0, 1), fewer than four premises, or a context that a
+            prompt-last run was not made in.
         DirectionMismatchError: the run is another model's.
     """
     directions.check_model(model)
     provenance = directions.provenance
+    where = context or provenance["context"]
+    if provenance["span"] == "prompt-last" and where != "as-generated":
+        raise InputError(
+            f"the run reads the last token of the prompt, which is no part of the context {where}: "
+            "ask for as-generated."
+        )
     kept = cached_store(
         model,
-        passages_in(rows, context or provenance["context"]),
+        passages_in(rows, where),
         os.fspath(store),
         span=provenance["span"],
         unit_tokens=provenance["unit_tokens"],
-        likelihood=(context or provenance["context"]) == "neutral",
+        likelihood=where == "neutral",
+        on_size=on_size,
         on_progress=on_progress,
     )
     means = paired_means(rows, kept.means())
@@ -68,8 +80,9 @@ def power(
     )
     found = measure_stability(*means.sides, means.groups, n_draws=n_draws, seed=seed)
     found_rows = []
+    pairs_a_premise = len({row.pair_id for row in rows}) / needed.n_premises
     for layer, premises in enumerate(needed.premises):
-        pairs = type(premises)(*(value * needed.pairs_per_premise for value in premises))
+        pairs = type(premises)(*(value * pairs_a_premise for value in premises))
         found_rows.append(
             {
                 "layer": layer,

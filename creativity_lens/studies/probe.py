@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.directions.extract import ContrastRow
 from creativity_lens.directions.rereading import check_rows
+from creativity_lens.errors import InputError, ModelError
 from creativity_lens.evaluation.manipulation import ManipulationCheck, manipulation_check
 from creativity_lens.models.protocol import LensModel, check_layer
+from creativity_lens.probes.coordinates import check_umap
 from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS
 from creativity_lens.studies import probe_claims, probe_parts, probe_tables
 from creativity_lens.studies.claims import Claim
 from creativity_lens.studies.probe_config import ProbeConfig
 from creativity_lens.studies.probe_context import ContextProbes, probe_context
-from creativity_lens.studies.probe_readings import read_run
+from creativity_lens.studies.probe_readings import Readings, read_run
 from creativity_lens.studies.stages import Progress, Stages
 
 if TYPE_CHECKING:
@@ -89,23 +91,37 @@ def probe_run(
     directions.check_model(model)
     if config.layer is not None:
         check_layer(model, config.layer)
+    if "umap" in config.coordinates:
+        check_umap()
     for other in (others or {}).values():
         other.check_model(model)
     note = on_note or (lambda text: None)
     stages = Stages(on_progress)
-    contexts = config.contexts
+    provenance = directions.provenance
+    contexts = tuple(dict.fromkeys((*config.contexts, provenance["context"])))
+    nuisances = config.nuisances
     warnings: list[str] = []
-    if directions.provenance["span"] == "prompt-last":
-        # The last token of the prompt is the same on both sides unless the instruction is there.
-        contexts = ("as-generated",)
-        warnings.append("The span is the last token of the prompt, so only as-generated was read.")
+    if provenance["span"] == "prompt-last":
+        # Without the instruction, the last token of the prompt is the same on both sides.
+        contexts, nuisances = ("as-generated",), ()
+        warnings.append(
+            "The span is the last token of the prompt, so only as-generated was read, and nothing "
+            "was compared with nuisance passages."
+        )
+    if provenance["estimator"] != "difference-of-means" or provenance.get("removed"):
+        warnings.append(
+            f"The run's own directions ({provenance['estimator']}"
+            + "".join(f", less {name}" for name in provenance.get("removed", ()))
+            + ") are compared under `agreement` alone: everything else fits directions anew from "
+            "the run's texts, as held-out numbers must."
+        )
     probe_parts.check_folds([row.premise_id for row in rows[::2]], config.n_folds)
     readings = read_run(
         model,
         rows,
         directions,
         contexts=contexts,
-        nuisances=config.nuisances,
+        nuisances=nuisances,
         nuisance_pairs=config.nuisance_pairs,
         random_weights=config.random_weights,
         store=Path(store),
@@ -115,16 +131,8 @@ def probe_run(
     )
     n_judged = min(len(rows) // 2, len(rows) if config.judge_pairs is None else config.judge_pairs)
     with stages.stage("checking the contrast", 2 * n_judged) as advance:
-        manipulation = manipulation_check(
-            model,
-            rows,
-            nll=readings.nll,
-            judge_pairs=config.judge_pairs,
-            n_folds=config.n_folds,
-            n_draws=config.n_draws,
-            seed=config.seed,
-            on_progress=advance,
-        )
+        manipulation, no_judge = _check_contrast(model, rows, readings, config, advance)
+        warnings += no_judge
     probed: dict[str, ContextProbes] = {
         context: probe_context(readings, context, config, stages, note)
         for context in contexts
@@ -139,7 +147,7 @@ def probe_run(
     with stages.stage("leakage and transfer", 2) as advance:
         tables["leakage"] = probe_parts.leakage(readings, contexts, config)
         advance(1)
-        tables["transfer"] = probe_parts.transfers(readings, context, layer, config)
+        tables["transfer"] = probe_parts.transfers(readings, tuple(probed), layer, config)
         advance(1)
     with stages.stage("stability", len(probed)) as advance:
         tables |= probe_parts.stabilities(readings, tuple(probed), config, advance)
@@ -149,14 +157,21 @@ def probe_run(
     with stages.stage("what is in it", 4) as advance:
         tables["cosines"] = probe_parts.cosines(readings, tuple(probed), config)
         advance(1)
-        tables["removal"] = probe_parts.removals(readings, context, config)
+        tables["removal"], no_leace = probe_parts.removals(readings, context, config)
+        warnings += no_leace
         advance(1)
         lens, why_not = probe_parts.lens(model, readings, context, layer)
         tables["lens"] = lens
         warnings += why_not
         advance(1)
         tables |= probe_parts.extremes(
-            model, readings, probed[context].curves[DIFFERENCE_OF_MEANS], context, layer, config
+            model,
+            readings,
+            probed[context].curves[DIFFERENCE_OF_MEANS],
+            context,
+            layer,
+            config,
+            unit_tokens=bool(provenance["unit_tokens"]),
         )
         advance(1)
     with stages.stage("coordinates", len(config.coordinates)) as advance:
@@ -164,7 +179,7 @@ def probe_run(
             readings, context, layer, config, advance
         )
     tables["manipulation"] = probe_tables.manipulation_table(manipulation)
-    claims = probe_claims.probe_claims(probed, tables, manipulation, context, layer)
+    claims = probe_claims.probe_claims(probed, tables, manipulation, context, layer, config)
     tables["claims"] = probe_tables.claims_table(claims)
     return ProbeResult(
         config=config,
@@ -177,3 +192,27 @@ def probe_run(
         provenance=directions.provenance,
         seconds=stages.seconds,
     )
+
+
+def _check_contrast(
+    model: LensModel,
+    rows: Sequence[ContrastRow],
+    readings: Readings,
+    config: ProbeConfig,
+    advance: Callable[[int], None],
+) -> tuple[ManipulationCheck, list[str]]:
+    """Whether the contrast worked; where the model cannot judge, without it, and why."""
+    settings: dict[str, Any] = {
+        "nll": readings.nll,
+        "n_folds": config.n_folds,
+        "n_draws": config.n_draws,
+        "seed": config.seed,
+    }
+    try:
+        return manipulation_check(
+            model, rows, judge_pairs=config.judge_pairs, on_progress=advance, **settings
+        ), []
+    except (InputError, ModelError) as error:
+        # Texts too long to stand side by side, or no label of one token: not worth the study.
+        found = manipulation_check(model, rows, judge_pairs=0, **settings)
+        return found, [f"The model did not judge the texts: {error}"]

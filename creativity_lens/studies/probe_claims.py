@@ -9,6 +9,7 @@ from creativity_lens.probes.rivals import advantages
 from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS
 from creativity_lens.stats import Interval
 from creativity_lens.studies.claims import Claim, Verdict, readable_claim
+from creativity_lens.studies.probe_config import ProbeConfig
 from creativity_lens.studies.probe_context import ContextProbes
 from creativity_lens.studies.probe_tables import BENT, LINEAR
 
@@ -24,24 +25,30 @@ def probe_claims(
     manipulation: ManipulationCheck,
     context: str,
     layer: int,
+    config: ProbeConfig,
 ) -> tuple[Claim, ...]:
     """All claims of a study, the contrast's own first: if that failed, the rest says little."""
     found = [_contrast(manipulation)]
     for name, probes in probed.items():
         found += [
-            _readable(name, probe, probes)
+            _readable(name, probe, probes, config)
             for probe in (DIFFERENCE_OF_MEANS, LINEAR)
             if probe in probes.curves
         ]
     if {"as-generated", "neutral"} <= set(probed):
-        found.append(_instruction(probed))
+        found.append(_instruction(probed, config))
     shown = probed[context]
     if {LINEAR, BENT} <= set(shown.curves):
-        found.append(_straight(context, shown))
+        found.append(_straight(context, shown, config))
     found.append(_stable(tables["stability"], context, layer))
-    found += _carries_over(tables["transfer"], layer)
+    found += _carries_over(tables["transfer"], context, layer)
     found += _nuisances(tables["removal"])
     return tuple(found)
+
+
+def _draws(config: ProbeConfig) -> dict[str, int]:
+    """So that a claim and the tables quote one interval."""
+    return {"n_draws": config.n_draws, "seed": config.seed}
 
 
 def _contrast(check: ManipulationCheck) -> Claim:
@@ -70,19 +77,19 @@ def _contrast(check: ManipulationCheck) -> Claim:
     )
 
 
-def _readable(context: str, probe: str, probes: ContextProbes) -> Claim:
+def _readable(context: str, probe: str, probes: ContextProbes, config: ProbeConfig) -> Claim:
     curve, rivals = probes.curves[probe], probes.rivals[probe]
-    best, (margin,) = advantages([curve.selected], rivals)
+    best, (margin,) = advantages([curve.selected], rivals, **_draws(config))
     sees = context == "as-generated"
     how = "with the instruction in context" if sees else "re-read under a neutral prompt"
-    null = probes.separability
+    # The logistic probe's own null is optional; that of the difference of means stands in.
+    null = probes.null_of(probe)
     return readable_claim(
         f"A probe ({probe}) reads the contrast better than the best cheap rival, {how}.",
-        curve.selected.interval(),
-        # The logistic probe's own null is optional; that of the difference of means stands in.
-        p_value=min(probes.p_values.get(probe, null.p_values)),
-        null_95=null.null_95,
-        n_permutations=null.n_permutations,
+        curve.selected.interval(**_draws(config)),
+        p_value=min(null.p_values),
+        null_95=null.largest_95,
+        n_permutations=len(null.largest),
         rival=best,
         rival_estimate=rivals[best].auroc(),
         advantage=margin,
@@ -90,16 +97,18 @@ def _readable(context: str, probe: str, probes: ContextProbes) -> Claim:
     )
 
 
-def _instruction(probed: Mapping[str, ContextProbes]) -> Claim:
+def _instruction(probed: Mapping[str, ContextProbes], config: ProbeConfig) -> Claim:
     seen, unseen = (probed[name].separability.selected for name in ("as-generated", "neutral"))
-    _, (loss,) = advantages([seen], {"neutral": unseen})
+    _, (loss,) = advantages([seen], {"neutral": unseen}, **_draws(config))
     verdict: Verdict = "supported" if loss.low > 0 else "not supported"
     share = _survives(seen, unseen)
     return Claim(
-        statement="Part of what is read as generated is the instruction, not the text.",
+        statement=(
+            "Part of what is read as generated is the prompt with its instruction, not the text."
+        ),
         estimate=loss,
         unit="AUROC as generated less AUROC re-read under a neutral prompt, paired by premise",
-        null="0 if the instruction in context added nothing",
+        null="0 if the prompt in context added nothing",
         rival=(
             f"as generated {seen.auroc():.2f}, neutral {unseen.auroc():.2f}"
             + (f": {share:.0%} of the distance from chance survives" if share is not None else "")
@@ -118,9 +127,9 @@ def _survives(seen: HeldOutScores, unseen: HeldOutScores) -> float | None:
     return (unseen.auroc() - 0.5) / (seen.auroc() - 0.5) if seen.auroc() > 0.55 else None
 
 
-def _straight(context: str, probes: ContextProbes) -> Claim:
+def _straight(context: str, probes: ContextProbes, config: ProbeConfig) -> Claim:
     bent, straight = probes.curves[BENT].selected, probes.curves[LINEAR].selected
-    _, (gain,) = advantages([bent], {LINEAR: straight})
+    _, (gain,) = advantages([bent], {LINEAR: straight}, **_draws(config))
     return Claim(
         statement="A boundary that may bend separates better than a plane does.",
         estimate=gain,
@@ -166,11 +175,12 @@ def _stable(table: "DataFrame", context: str, layer: int) -> Claim:
     )
 
 
-def _carries_over(table: "DataFrame", layer: int) -> list[Claim]:
+def _carries_over(table: "DataFrame", context: str, layer: int) -> list[Claim]:
     found = []
     for kind, name in (("paraphrase", "wording of the instruction"), ("domain", "domain")):
         rows = table[
             (table["kind"] == kind)
+            & (table["context"] == context)
             & (table["trained_on"] == "all others")
             & (table["probe"] == DIFFERENCE_OF_MEANS)
             & (table["layer"] == layer)
@@ -184,7 +194,7 @@ def _carries_over(table: "DataFrame", layer: int) -> list[Claim]:
             Claim(
                 statement=f"It carries over to a {name} that it was not fitted on.",
                 estimate=interval,
-                unit=f"AUROC at layer {layer} on the worst of {len(rows)} left out "
+                unit=f"AUROC at layer {layer}, {context}, on the worst of {len(rows)} left out "
                 f"({worst['tested_on']}, {worst['n_test']} pairs)",
                 null="0.5 is chance",
                 rival=f"mean over those left out {rows['auroc'].mean():.2f}",

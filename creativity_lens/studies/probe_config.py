@@ -7,6 +7,7 @@ from creativity_lens.directions.nuisance import NUISANCES
 from creativity_lens.directions.rereading import CONTEXTS, ReadingContext
 from creativity_lens.errors import InputError
 from creativity_lens.probes.classifiers import Classifier
+from creativity_lens.probes.coordinates import Method
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class ProbeConfig:
                 raise InputError(
                     f"unknown probe {probe!r}; choose from {', '.join(get_args(Classifier))}."
                 )
+        for known, given in ((NUISANCES, self.nuisances), (get_args(Method), self.coordinates)):
+            for name in given:
+                if name not in known:
+                    raise InputError(f"unknown name {name!r}; choose from {', '.join(known)}.")
+        if not 0 < self.stability < 1:
+            raise InputError(
+                f"stability is a cosine between 0 and 1, both excluded, got {self.stability}."
+            )
+        if self.judge_pairs is not None and (self.judge_pairs < 0 or self.judge_pairs == 1):
+            raise InputError(
+                f"judge_pairs must be 0, at least 2, or None for all, got {self.judge_pairs}."
+            )
         for name in ("n_permutations", "n_random", "n_draws", "token_texts"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}.")

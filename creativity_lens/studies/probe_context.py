@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from jaxtyping import Float
 
 from creativity_lens.probes.classifiers import Classifier, classifier_curve, classifier_null
 from creativity_lens.probes.held_out import HeldOutScores, ProbeCurve
@@ -12,6 +15,7 @@ from creativity_lens.probes.separability import (
     Separability,
     separability,
 )
+from creativity_lens.stats import Array
 from creativity_lens.studies.probe_config import ProbeConfig
 from creativity_lens.studies.probe_readings import Readings
 from creativity_lens.studies.stages import Stages
@@ -22,6 +26,20 @@ EMBEDDINGS = "mean token embedding"
 RANDOM_WEIGHTS = "same architecture, random weights"
 
 
+class LabelNull(NamedTuple):
+    """What a probe reaches when labels are swapped within premises."""
+
+    largest: Float[Array, " permutation"]
+    """The largest AUROC over layers under each swap."""
+    p_values: tuple[float, ...]
+    """For each layer, corrected over layers."""
+
+    @property
+    def largest_95(self) -> float:
+        """95th percentile of the largest AUROC over layers."""
+        return float(np.quantile(self.largest, 0.95))
+
+
 @dataclass(frozen=True, eq=False)
 class ContextProbes:
     """All probes of one context, with their rivals.
@@ -30,13 +48,17 @@ class ContextProbes:
         separability: the difference of means with its label-swap null.
         curves: every probe by name, the difference of means among them.
         rivals: for each probe, what it has to beat.
-        p_values: for each probe whose null was run, one for each layer, corrected over layers.
+        nulls: for each probe that was refitted under label swaps, what that gave.
     """
 
     separability: Separability
     curves: Mapping[str, ProbeCurve]
     rivals: Mapping[str, Mapping[str, HeldOutScores]]
-    p_values: Mapping[str, tuple[float, ...]]
+    nulls: Mapping[str, LabelNull]
+
+    def null_of(self, probe: str) -> LabelNull:
+        """The null of a probe; one without its own borrows that of the difference of means."""
+        return self.nulls.get(probe, self.nulls[DIFFERENCE_OF_MEANS])
 
 
 def probe_context(
@@ -60,7 +82,7 @@ def probe_context(
             **folds,
         )
     curves = {DIFFERENCE_OF_MEANS: found.curve}
-    p_values = {DIFFERENCE_OF_MEANS: found.p_values}
+    nulls = {DIFFERENCE_OF_MEANS: LabelNull(found.null, found.p_values)}
     for kind in config.probes:
         with stages.stage(f"{kind} probe, {context}", n_layers) as advance:
             curves[kind] = classifier_curve(
@@ -82,12 +104,9 @@ def probe_context(
                 on_progress=advance,
                 **folds,
             )
-        p_values["logistic"] = null.p_values
+        nulls["logistic"] = LabelNull(null.largest, null.p_values)
     with stages.stage(f"rivals, {context}", 3 + len(curves)) as advance:
         shared = {
-            BAG_OF_WORDS: cross_validated(
-                bag_of_words(), readings.texts(0), readings.texts(1), groups, **folds
-            ),
             LENGTH_LIKELIHOOD: cross_validated(
                 standardized_logistic(),
                 readings.surface[:, 0],
@@ -96,6 +115,8 @@ def probe_context(
                 **folds,
             ),
         }
+        words = _bag_of_words(readings, folds)
+        shared |= {} if words is None else {BAG_OF_WORDS: words}
         advance(2)
         shared[EMBEDDINGS] = classifier_curve(
             "logistic", *readings.embeddings.sides, groups, **folds
@@ -109,7 +130,19 @@ def probe_context(
                 drawn[stand_in] = _random_weights(readings, context, stand_in, folds)
             advance(1)
     rivals = {name: shared | drawn["logistic" if name == "rbf" else name] for name in curves}
-    return ContextProbes(found, curves, rivals, p_values)
+    return ContextProbes(found, curves, rivals, nulls)
+
+
+def _bag_of_words(readings: Readings, folds: Mapping[str, Any]) -> HeldOutScores | None:
+    """TF-IDF on the responses; None where the responses hold no word at all."""
+    try:
+        return cross_validated(
+            bag_of_words(), readings.texts(0), readings.texts(1), readings.groups, **folds
+        )
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        return None
 
 
 def _random_weights(

@@ -56,9 +56,10 @@ def check_folds(groups: Sequence[str], n_folds: int) -> None:
     # The inner cross-validation of a fold needs two premises in training, stability needs four.
     least = max(n_folds, 4)
     if n < least:
+        remedy = ", or ask for fewer folds (--folds)" if n >= 4 else ""
         raise InputError(
             f"the run has {n} premises, and {n_folds} folds need at least {least}: extract from "
-            f"more pairs, or ask for fewer folds (--folds)."
+            f"pairs on more premises{remedy}."
         )
 
 
@@ -134,8 +135,30 @@ def leakage(readings: Readings, contexts: Sequence[str], config: ProbeConfig) ->
     return frame(rows, columns("fitted_in", "read_in", "layer", "auroc*"))
 
 
-def transfers(readings: Readings, context: str, layer: int, config: ProbeConfig) -> "DataFrame":
+def transfers(
+    readings: Readings, contexts: Sequence[str], layer: int, config: ProbeConfig
+) -> "DataFrame":
     """Trained on one domain or paraphrase, tested on the others; and leaving one out."""
+    rows: list[dict[str, Any]] = []
+    for context in contexts:
+        rows += _transfers(readings, context, layer, config)
+    names = columns(
+        "context",
+        "kind",
+        "probe",
+        "trained_on",
+        "tested_on",
+        "layer",
+        "auroc*",
+        "n_train",
+        "n_test",
+    )
+    return frame(rows, names)
+
+
+def _transfers(
+    readings: Readings, context: str, layer: int, config: ProbeConfig
+) -> list[dict[str, Any]]:
     means, groups = readings.contexts[context], readings.groups
     pairs = readings.rows[::2]
     labels = {
@@ -165,18 +188,7 @@ def transfers(readings: Readings, context: str, layer: int, config: ProbeConfig)
                 | spread("auroc", one.auroc)
                 for one in found
             ]
-    names_of = columns(
-        "context",
-        "kind",
-        "probe",
-        "trained_on",
-        "tested_on",
-        "layer",
-        "auroc*",
-        "n_train",
-        "n_test",
-    )
-    return frame(rows, names_of)
+    return rows
 
 
 def stabilities(
@@ -246,7 +258,8 @@ def agreements(
 ) -> "DataFrame":
     """Cosines between estimators, contexts, samples of the same run, and other runs."""
     home = readings.contexts[directions.provenance["context"]]
-    sets = {f"estimator: {name}": _estimate(home, name) for name in ESTIMATORS}
+    sets = {"this run": directions.directions}
+    sets |= {f"estimator: {name}": _estimate(home, name) for name in ESTIMATORS}
     for context, means in readings.contexts.items():
         if means is not home:
             sets[f"context: {context}"] = _estimate(means, "difference-of-means")
@@ -282,6 +295,8 @@ def cosines(readings: Readings, contexts: Sequence[str], config: ProbeConfig) ->
         fixed = {}
         if (length := _length(readings, means)) is not None:
             fixed[LENGTH] = length_direction(*length)
+        if not concepts and not fixed:
+            continue  # no nuisances, and no length where every text was cut at the limit
         found = concept_cosines(
             *means.sides,
             readings.groups,
@@ -321,8 +336,10 @@ def cosines(readings: Readings, contexts: Sequence[str], config: ProbeConfig) ->
     )
 
 
-def removals(readings: Readings, context: str, config: ProbeConfig) -> "DataFrame":
-    """Separability that is left when nuisances are removed from the texts."""
+def removals(
+    readings: Readings, context: str, config: ProbeConfig
+) -> tuple["DataFrame", list[str]]:
+    """Separability left when nuisances are removed from the texts; and why LEACE was left out."""
     means = readings.contexts[context]
     settings: dict[str, Any] = {
         "n_folds": config.n_folds,
@@ -330,6 +347,7 @@ def removals(readings: Readings, context: str, config: ProbeConfig) -> "DataFram
         "n_draws": config.n_draws,
         "seed": config.seed,
     }
+    warnings: list[str] = []
     length = _length(readings, means)
     plans: list[tuple[str, str, Any]] = [
         (nuisance.name, "projection", nuisance_erasure([nuisance]))
@@ -343,8 +361,8 @@ def removals(readings: Readings, context: str, config: ProbeConfig) -> "DataFram
         try:
             erasure = nuisance_erasure(every, length=length, removal="leace")
             plans.append((EVERYTHING, "leace", erasure))
-        except MissingDependencyError:
-            pass  # an extra: the projection stands beside it
+        except MissingDependencyError as error:
+            warnings.append(f"Nuisances were removed by projection alone: {error}")
     rows: list[dict[str, Any]] = []
     for removed, method, erasure in (("nothing", "none", None), *plans):
         creative, uncreative = (
@@ -358,7 +376,7 @@ def removals(readings: Readings, context: str, config: ProbeConfig) -> "DataFram
                 {"context": context, "removed": removed, "method": method, "layer": at}
                 | spread("auroc", interval)
             )
-    return frame(rows, columns("context", "removed", "method", "layer", "auroc*"))
+    return frame(rows, columns("context", "removed", "method", "layer", "auroc*")), warnings
 
 
 def lens(
@@ -385,6 +403,8 @@ def extremes(
     context: str,
     layer: int,
     config: ProbeConfig,
+    *,
+    unit_tokens: bool,
 ) -> dict[str, "DataFrame"]:
     """The texts and tokens that score highest and lowest at the shown layer.
 
@@ -411,8 +431,13 @@ def extremes(
     means = readings.contexts[context]
     vector = _estimate(means, "difference-of-means")[layer].float()
     midpoint = torch.cat(means.sides)[:, layer].double().mean(dim=0).float()
-    passages = passages_in(readings.rows, cast(Any, context))[: config.token_texts]
-    values = text_token_cosines(model, passages, vector, layer=layer, midpoint=midpoint)
+    every = passages_in(readings.rows, cast(Any, context))
+    # Evenly spread over the run, which may be sorted by domain.
+    spread_out = np.linspace(0, len(every) - 1, min(config.token_texts, len(every)))
+    passages = [every[i] for i in spread_out.round().astype(int)]
+    values = text_token_cosines(
+        model, passages, vector, layer=layer, midpoint=midpoint, unit_tokens=unit_tokens
+    )
     ranked = token_means(passages, values)
     n_tokens = min(2 * N_EXTREMES, len(ranked) // 2)
     ends = (("highest", ranked[:n_tokens]), ("lowest", ranked[::-1][:n_tokens]))

@@ -87,10 +87,10 @@ def probe_tables(
                 n_draws=config.n_draws,
                 seed=config.seed,
             )
-            p_values = found.p_values.get(name, (float("nan"),) * len(curve))
-            # A probe whose null was not run borrows that of the difference of means, or noise
-            # would be readable wherever its interval is lucky.
-            null = found.p_values.get(name, found.separability.p_values)
+            own = found.nulls.get(name)
+            p_values = own.p_values if own else (float("nan"),) * len(curve)
+            # Without a null at all, noise would be readable wherever its interval is lucky.
+            null = found.null_of(name).p_values
             for layer, scores in enumerate(layers):
                 curves.append(
                     where
