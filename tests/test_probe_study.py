@@ -11,6 +11,7 @@ import torch
 
 from creativity_lens.activations import store as store_module
 from creativity_lens.directions.extract import ExtractionConfig, extract
+from creativity_lens.directions.nuisance import read_nuisances
 from creativity_lens.directions.rereading import passages_in
 from creativity_lens.directions.run_files import load_run, save_run
 from creativity_lens.errors import DirectionMismatchError, InputError
@@ -196,6 +197,16 @@ def test_likelihood_is_read_after_the_neutral_prompt(llama, run):
         random_weights=False, store=run / "other", stages=Stages(None),
     )  # fmt: skip
     np.testing.assert_allclose(read.nll, mean_nll(llama, passages_in(rows, "neutral")), atol=1e-4)
+    formal = probe_readings.read_run(
+        llama, rows, directions, contexts=("as-generated",), nuisances=("formality",),
+        nuisance_pairs=4, random_weights=False, store=run / "other", stages=Stages(None),
+    ).nuisances[0]  # fmt: skip
+    (own,) = read_nuisances(
+        llama, ["formality"], neutral_prompt=directions.provenance["neutral_prompt"], limit=4
+    )
+    torch.testing.assert_close(formal.high, own.high.float(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(formal.low, own.low.float(), atol=1e-5, rtol=0)
+    assert formal.groups == own.groups
     # The embedding rival: the mean of the rows of the embedding matrix, by hand.
     first = llama.W_E[torch.tensor(rows[1].response_ids)].mean(dim=0)
     torch.testing.assert_close(read.embeddings.uncreative[0, 0], first.detach(), atol=1e-5, rtol=0)

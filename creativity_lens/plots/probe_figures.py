@@ -43,8 +43,8 @@ def probe_figures(
     Returns:
         Of `manipulation`, `readability`, `advantage`, `nulls`, `nonlinearity`, `leakage`,
         `transfer_domain`, `transfer_paraphrase`, `transfer_paraphrase_as_generated`, `stability`,
-        `learning_curve`, `premises_needed`, `agreement`, `cosines`, `removal` and `coordinates`, in this order,
-        those that can be drawn.
+        `learning_curve`, `premises_needed`, `agreement`, `cosines`, `removal` and `coordinates`, in
+        this order, those that can be drawn.
     """
 
     def table(name: str) -> DataFrame:
