@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from creativity_lens.activations import store as store_module
+from creativity_lens.activations.reading import read_passages
 from creativity_lens.directions.extract import ExtractionConfig, extract
 from creativity_lens.directions.nuisance import read_nuisances
-from creativity_lens.directions.rereading import passages_in
+from creativity_lens.directions.rereading import paired_means, passages_in
 from creativity_lens.directions.run_files import load_run, save_run
 from creativity_lens.errors import DirectionMismatchError, InputError
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.io import read_json
-from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS
+from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS, across_contexts
 from creativity_lens.prompts.pairs import load_contrast
-from creativity_lens.stats import Interval
+from creativity_lens.stats import Interval, auroc
 from creativity_lens.studies import probe_claims as module
 from creativity_lens.studies import probe_readings
 from creativity_lens.studies.power import power
@@ -104,6 +105,21 @@ def test_fitted_and_read_in_one_context_is_the_curve_itself(result):
         own = at(curves, context=context, probe=DIFFERENCE_OF_MEANS)["auroc"].to_numpy()
         np.testing.assert_allclose(same, own, atol=1e-9)
     assert len(leakage) == 9 * N_LAYERS
+
+
+def test_leakage_fits_in_one_context_and_reads_in_the_other(llama, run, result):
+    _, rows = load_run(run)
+    sides = {}
+    for context in ("as-generated", "opposite"):
+        read = read_passages(llama, passages_in(rows, context), layers=range(N_LAYERS)).means
+        sides[context] = paired_means(rows, read.float())
+    for fitted, tested in (("as-generated", "opposite"), ("opposite", "as-generated")):
+        scores = across_contexts(
+            sides[fitted].sides, sides[tested].sides, sides[fitted].groups, n_folds=3
+        )
+        expected = auroc(scores[:, 0], scores[:, 1])
+        found = at(result.tables["leakage"], fitted_in=fitted, read_in=tested)["auroc"]
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_nulls_stability_cosines_and_removal_cover_every_layer(result):
