@@ -70,9 +70,9 @@ def _hooked_transformer(model: Any) -> Any:
     config = copy.deepcopy(model.cfg)
     config.init_weights = True
     config.seed = None  # it would reset the global state
+    config.tokenizer_name = None  # it would be fetched by name, and rebuilt
     with warnings.catch_warnings():  # 3.9 says that it is the last of its kind
         warnings.simplefilter("ignore", DeprecationWarning)
-        # Without a tokenizer it would look for one by name, on the network.
-        made = type(model)(config, tokenizer=model.tokenizer)
-    made.tokenizer = model.tokenizer  # the constructor rebuilds what it is given
+        made = type(model)(config)
+    made.tokenizer = model.tokenizer
     return made.to(model_device(model)).eval()
