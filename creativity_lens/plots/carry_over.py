@@ -130,7 +130,7 @@ def transfer_figure(transfer: DataFrame, kind: str, layer: int) -> go.Figure:
     figure.update_yaxes(title_text=AUROC_AXIS, row=1, col=2)
     return finished(
         figure,
-        title=f"Does it carry over to another {kind}?",
+        title=f"Does it carry over to another {kind}? ({', '.join(names_in(rows, 'context'))})",
         height=max(460, 200 + 52 * len(names)),
         legend_rows=2,
     )
