@@ -12,13 +12,17 @@ import torch
 from creativity_lens.activations import store as store_module
 from creativity_lens.activations.reading import read_passages
 from creativity_lens.directions.extract import ExtractionConfig, extract
-from creativity_lens.directions.nuisance import read_nuisances
+from creativity_lens.directions.nuisance import nuisance_erasure, read_nuisances
 from creativity_lens.directions.rereading import paired_means, passages_in
 from creativity_lens.directions.run_files import load_run, save_run
 from creativity_lens.errors import DirectionMismatchError, InputError
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.io import read_json
-from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS, across_contexts
+from creativity_lens.probes.separability import (
+    DIFFERENCE_OF_MEANS,
+    across_contexts,
+    separability,
+)
 from creativity_lens.prompts.pairs import load_contrast
 from creativity_lens.stats import Interval, auroc
 from creativity_lens.studies import probe_claims as module
@@ -150,6 +154,25 @@ def test_removing_nothing_is_the_curve(result):
     )["auroc"].to_numpy()  # fmt: skip
     bare = at(result.tables["removal"], removed="nothing")
     np.testing.assert_allclose(bare[bare["layer"] >= 0]["auroc"], curves, atol=1e-9)
+
+
+def test_removal_erases_the_texts_before_it_separates_them(llama, run, result):
+    directions, rows = load_run(run)
+    (formality,) = read_nuisances(
+        llama, ["formality"], neutral_prompt=directions.provenance["neutral_prompt"], limit=4
+    )
+    read = read_passages(llama, passages_in(rows, result.context), layers=range(N_LAYERS)).means
+    means = paired_means(rows, read.float())
+    erasure = nuisance_erasure([formality])
+    found = separability(
+        erasure(means.creative).float(), erasure(means.uncreative).float(), means.groups,
+        n_folds=3, n_permutations=0, n_draws=2,
+    )  # fmt: skip
+    expected = [interval.estimate for interval in found.layers]
+    bare = at(result.tables["removal"], removed="nothing")
+    assert not np.allclose(bare[bare["layer"] >= 0]["auroc"], expected, atol=1e-3)
+    table = at(result.tables["removal"], removed="formality")
+    np.testing.assert_allclose(table[table["layer"] >= 0]["auroc"], expected, atol=1e-6)
 
 
 def test_transfer_is_between_the_domains_of_the_run(result):
