@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from creativity_lens.probes.held_out import HeldOutScores
+from creativity_lens.stats import Interval
 from creativity_lens.studies import probe_claims as module
+from creativity_lens.studies import probe_tables
 from creativity_lens.studies.probe_config import ProbeConfig
 from tests.fakes import unchecked
 
@@ -112,3 +114,12 @@ def test_what_is_left_is_judged_by_the_harsher_removal_of_all(low, verdict):
     assert claim.rival == "before removal 0.80"
     alone = removal_table(low)
     assert module._nuisances(alone[alone["removed"] != "all of them"]) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "p_value", "readable"),
+    [(0.1, 0.01, True), (0.1, 0.05, False), (-0.1, 0.01, False), (0.1, float("nan"), False)],
+)
+def test_readable_needs_the_rival_and_the_null(low, p_value, readable):
+    row = probe_tables._scores(scores(2.0), Interval(0.2, low, 0.3), p_value, CONFIG)
+    assert row["readable"] is readable

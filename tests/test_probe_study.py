@@ -102,6 +102,16 @@ def test_every_probe_has_every_layer_and_every_rival_in_both_contexts(result):
     assert at(curves, probe="logistic")["p_value"].isna().all()  # its null was not asked for
 
 
+def test_rivals_without_the_trained_model_are_not_the_probe_itself(result):
+    own = result.tables["selected"].set_index(["context", "probe"])["auroc"]
+    rivals = result.tables["rivals"]
+    for name in ("random weights", "embedding"):
+        some = rivals[rivals["rival"].str.contains(name)].set_index(["context", "probe"])["auroc"]
+        assert len(some) == 6
+        # One may coincide, with sixteen pairs; not all.
+        assert ((some - own).abs() > 1e-6).sum() >= 4
+
+
 def test_fitted_and_read_in_one_context_is_the_curve_itself(result):
     leakage, curves = result.tables["leakage"], result.tables["curves"]
     for context in CONTEXTS:
