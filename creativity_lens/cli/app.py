@@ -26,6 +26,7 @@ from creativity_lens.cli.common import (
     command_line,
     load,
     plain,
+    print_claims,
 )
 from creativity_lens.cli.extract import extract
 from creativity_lens.cli.presets import settle
@@ -135,18 +136,7 @@ def demo(
     if json:
         terminal.print_json({"report": str(out / "report.html"), "claims": claims})
         return
-    terminal.print_table(
-        ("claim", "estimate", "95 % interval", "verdict"),
-        [
-            (
-                claim.statement,
-                f"{claim.estimate.estimate:.3f}",
-                f"{claim.estimate.low:.3f} to {claim.estimate.high:.3f}",
-                claim.verdict,
-            )
-            for claim in result.claims
-        ],
-    )
+    print_claims(result.claims)
     terminal.summary({"report": str(out / "report.html"), "time": f"{seconds:.0f} s"})
 
 

@@ -2,12 +2,16 @@
 
 import shlex
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from creativity_lens.cli import terminal
+
+if TYPE_CHECKING:
+    from creativity_lens.studies.claims import Claim
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Packaged name, Hugging Face id, or local folder.")
@@ -54,3 +58,19 @@ def plain(value: Any) -> Any:
 def command_line() -> str:
     """The command as a shell takes it, without the path of the program."""
     return shlex.join(["creativity-lens", *sys.argv[1:]])
+
+
+def print_claims(claims: "Sequence[Claim]") -> None:
+    """The claims of a study as a table for people, on stdout."""
+    terminal.print_table(
+        ("claim", "estimate", "95 % interval", "verdict"),
+        [
+            (
+                claim.statement,
+                f"{claim.estimate.estimate:.3f}",
+                f"{claim.estimate.low:.3f} to {claim.estimate.high:.3f}",
+                claim.verdict,
+            )
+            for claim in claims
+        ],
+    )

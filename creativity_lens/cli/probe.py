@@ -18,6 +18,7 @@ from creativity_lens.cli.common import (
     command_line,
     load,
     plain,
+    print_claims,
 )
 from creativity_lens.errors import InputError
 from creativity_lens.io import check_writable, sha256_file, write_json, write_table, write_text
@@ -191,18 +192,7 @@ def probe(
         return
     for warning in result.warnings:
         terminal.note(f"warning: {warning}")
-    terminal.print_table(
-        ("claim", "estimate", "95 % interval", "verdict"),
-        [
-            (
-                claim.statement,
-                f"{claim.estimate.estimate:.3f}",
-                f"{claim.estimate.low:.3f} to {claim.estimate.high:.3f}",
-                claim.verdict,
-            )
-            for claim in result.claims
-        ],
-    )
+    print_claims(result.claims)
     terminal.summary({"report": report, "time": f"{seconds:.0f} s"})
 
 
