@@ -37,7 +37,7 @@ from creativity_lens.models.packaged import packaged_model_folder
 from creativity_lens.models.protocol import read
 from creativity_lens.prompts.instructions import load_instructions
 from creativity_lens.scoring.score import scoring_context
-from creativity_lens.steering.steer import additions
+from creativity_lens.steering.steer import interventions
 
 STEER_LAYER = 8
 STRENGTH = 0.3
@@ -166,7 +166,7 @@ def generation(bench: Bench) -> Iterator[Ratio]:
     n_new = bench.size.generated_tokens
     prompts = bench.prompts(bench.size.generated_rows)
     ids, mask = left_pad(list(prompts.values()))
-    added = additions(bench.directions, layers=STEER_LAYER, strength=STRENGTH)
+    added = interventions(bench.directions, layers=STEER_LAYER, strength=STRENGTH)
     tokens: dict[str, list[list[int]]] = {}
 
     def own(name: str, chosen: tuple[Any, ...], temperature: float = 0.0) -> None:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from creativity_lens.errors import InputError
 from creativity_lens.generation.sampling import Sampling, choose, row_stream
 from creativity_lens.hooks.capture import ResidualSums
-from creativity_lens.hooks.intervene import Addition, RowAdditions
+from creativity_lens.hooks.intervene import Intervention, RowInterventions
 from creativity_lens.models.batching import check_batch_size, left_pad
 from creativity_lens.models.chat import check_fits
 from creativity_lens.models.protocol import (
@@ -29,6 +29,8 @@ from creativity_lens.models.protocol import (
 )
 
 FinishReason = Literal["stop", "length"]
+OnLogits = Callable[[Int[Tensor, " row"], Float[Tensor, "row d_vocab"]], None]
+"""Called with the numbers of the rows that are left and their next-token logits."""
 CaptureSpan = Literal["response", "last", "prompt-last"]
 
 
@@ -39,14 +41,14 @@ class Request:
     Attributes:
         id: names the row; unique among the rows of a call.
         prompt_ids: the prompt, up to and with the assistant header.
-        additions: what is added to the residual stream of this row alone.
+        interventions: what is done to the residual stream of this row alone, in this order.
         stream: names the row's random stream; None takes the id. Rows that are to differ in
-            nothing but their additions share one.
+            nothing but their interventions share one.
     """
 
     id: str
     prompt_ids: tuple[int, ...]
-    additions: tuple[Addition, ...] = ()
+    interventions: tuple[Intervention, ...] = ()
     stream: str | None = None
 
 
@@ -120,8 +122,8 @@ def check_requests(model: LensModel, requests: Sequence[Request], sampling: Samp
             f"{sampling.max_new_tokens} new ones)",
             remedy="shorten the prompt or ask for fewer new tokens",
         )
-        for addition in request.additions:
-            check_layer(model, addition.layer)
+        for intervention in request.interventions:
+            check_layer(model, intervention.layer)
 
 
 @torch.inference_mode()
@@ -132,14 +134,24 @@ def generate_batch(
     sampling: Sampling,
     seed: int,
     capture: Capture | None = None,
+    on_logits: OnLogits | None = None,
 ) -> list[Completion]:
     """Generate one batch; with `capture`, sum its activations without a second pass.
 
     A captured row's last sampled id is fed to the model too, so that every response id counts.
+    A prompt that several rows share is read once, unless an intervention on it differs.
+
+    Args:
+        model: any `LensModel`.
+        requests: the rows.
+        sampling: how tokens are drawn.
+        seed: of the random streams.
+        capture: what to sum, and where.
+        on_logits: called at each step with the row numbers that are left and their next-token
+            logits, before temperature; what it wants to keep it must copy.
     """
     device = model_device(model)
     ends = stop_ids(model)
-    ids, mask = left_pad([r.prompt_ids for r in requests], device=device)
     streams = torch.stack(
         [
             torch.from_numpy(
@@ -148,23 +160,33 @@ def generate_batch(
             for r in requests
         ]
     )
-    steering = RowAdditions([r.additions for r in requests], device=device)
-    hooks = steering.hooks() + (capture.sums.hooks() if capture else [])
+    first, owners = _distinct_prompts(requests, capture)
+    ids, mask = left_pad([r.prompt_ids for r in first], device=device)
+    steering = _interventions(first, ids.shape[1], device)
+    captured = capture.sums.hooks() if capture else []
 
     responses: list[list[int]] = [[] for _ in requests]
     reasons: list[FinishReason] = ["length"] * len(requests)
-    alive = torch.arange(len(requests), device=device)  # row number of each row still in the batch
+    alive = torch.arange(len(first), device=device)  # row number of each row still in the batch
+    hooks = steering.hooks() + captured
     cache = None
     for t in range(sampling.max_new_tokens + 1):
         # In step t the ids fed are the prompt (t = 0) or the token sampled in step t - 1.
         if capture is not None:
             _aim(capture, alive, mask, ids.shape[1], prompt=t == 0)
-        steering.first_generated = None if t == 0 else 0
-        out = step(model, ids, mask, cache, hooks=hooks)
-        cache = out.cache
+        steering.aim(mask.shape[1] - ids.shape[1], ids.shape[1])
+        logits, cache = step(model, ids, mask, cache, hooks=hooks)
+        if t == 0 and len(first) < len(requests):
+            rows = torch.tensor(owners, device=device)
+            logits, mask, cache = logits[rows], mask[rows], keep_rows(cache, rows)
+            alive = torch.arange(len(requests), device=device)
+            steering = _interventions(requests, ids.shape[1], device)
+            hooks = steering.hooks() + captured
         if t == sampling.max_new_tokens:
             break  # this step only fed the last ids, for the capture
-        chosen = choose(out.logits, sampling, streams[alive.cpu(), t])
+        if on_logits is not None:
+            on_logits(alive, logits)
+        chosen = choose(logits, sampling, streams[alive.cpu(), t])
         going = []
         for i, (row, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
             if token in ends:
@@ -185,6 +207,40 @@ def generate_batch(
         Completion(request.id, tuple(response), reason)
         for request, response, reason in zip(requests, responses, reasons, strict=True)
     ]
+
+
+def _distinct_prompts(
+    requests: Sequence[Request], capture: Capture | None
+) -> tuple[list[Request], list[int]]:
+    """Rows whose prompts are read, and for each request which of them is its own.
+
+    Requests share a prompt if its ids and all that is done to it are the same.
+    """
+    if capture is not None and capture.span == "prompt-last":  # which counts in every row
+        return list(requests), list(range(len(requests)))
+    places: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    first: list[Request] = []
+    owners = []
+    for request in requests:
+        done = tuple(id(i) for i in request.interventions if i.touches_prompt)
+        place = places.setdefault((request.prompt_ids, done), len(first))
+        if place == len(first):
+            first.append(request)
+        owners.append(place)
+    return first, owners
+
+
+def _interventions(
+    requests: Sequence[Request], width: int, device: torch.device
+) -> RowInterventions:
+    """What is done to a batch whose prompts are padded to `width`."""
+    lengths = [len(r.prompt_ids) for r in requests]
+    return RowInterventions(
+        [r.interventions for r in requests],
+        lengths,
+        padding=[width - n for n in lengths],
+        device=device,
+    )
 
 
 def _aim(

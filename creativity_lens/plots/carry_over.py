@@ -22,11 +22,8 @@ from creativity_lens.plots.draw import (
     rows_of,
 )
 from creativity_lens.plots.layers import LAYER_AXIS
-from creativity_lens.plots.style import CREATIVE, INK, NULL, UNCREATIVE, plain
+from creativity_lens.plots.style import CREATIVE, DIVERGING, INK, NULL, plain
 from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS
-
-# Blue below chance, white at chance, orange above.
-CHANCE_SCALE = ((0.0, UNCREATIVE), (0.5, "#FFFFFF"), (1.0, CREATIVE))
 
 
 def leakage_figure(leakage: DataFrame) -> go.Figure:
@@ -102,7 +99,7 @@ def transfer_figure(transfer: DataFrame, kind: str, layer: int) -> go.Figure:
             "trained on %{y} (%{customdata[2]} pairs), tested on %{x}: %{z:.2f} "
             "[%{customdata[0]:.2f}, %{customdata[1]:.2f}]<extra></extra>"
         ),
-        colorscale=[list(step) for step in CHANCE_SCALE],
+        colorscale=[list(step) for step in DIVERGING],
         zmin=0,
         zmax=1,
         showscale=False,

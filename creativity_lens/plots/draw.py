@@ -134,6 +134,7 @@ def draw_curve(
     alpha: float = 0.16,
     legend: bool = True,
     notes: Sequence[str] | None = None,
+    spelled: str = ".2f",
     where: dict[str, int] | None = None,
 ) -> None:
     """Draw a value by layer and, under it, the band of its interval.
@@ -148,6 +149,7 @@ def draw_curve(
         alpha: of the band; 0 draws none, and the interval stands in the hover label alone.
         legend: whether the line is listed.
         notes: more for each hover label; escaped here.
+        spelled: how numbers are written in it.
         where: row and column of the panel.
     """
     shown = plain(name)
@@ -178,8 +180,8 @@ def draw_curve(
         showlegend=legend,
         customdata=[list(one) for one in zip(low, high, more, strict=True)],
         hovertemplate=(
-            "layer %{x}: %{y:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]%{customdata[2]}"
-            f"<extra>{shown}</extra>"
+            f"layer %{{x}}: %{{y:{spelled}}} [%{{customdata[0]:{spelled}}}, "
+            f"%{{customdata[1]:{spelled}}}]%{{customdata[2]}}<extra>{shown}</extra>"
         ),
         **(where or {}),
     )
@@ -193,6 +195,7 @@ def draw_forest(
     labels: Sequence[str],
     colours: Sequence[str],
     notes: Sequence[str] | None = None,
+    spelled: str = ".2f",
     where: dict[str, int] | None = None,
 ) -> None:
     """Draw one estimate a line with its interval, the first on top.
@@ -204,6 +207,7 @@ def draw_forest(
         labels: of the lines; escaped here.
         colours: of the lines.
         notes: more for each hover label; escaped here.
+        spelled: how numbers are written in it.
         where: row and column of the panel.
     """
     middle = rows[value].to_numpy(float)
@@ -227,8 +231,8 @@ def draw_forest(
             showlegend=False,
             customdata=[[low[i], high[i], more[i]]],
             hovertemplate=(
-                "%{y}: %{x:.2f} [%{customdata[0]:.2f}, %{customdata[1]:.2f}]<br>%{customdata[2]}"
-                "<extra></extra>"
+                f"%{{y}}: %{{x:{spelled}}} [%{{customdata[0]:{spelled}}}, "
+                f"%{{customdata[1]:{spelled}}}]<br>%{{customdata[2]}}<extra></extra>"
             ),
             **(where or {}),
         )

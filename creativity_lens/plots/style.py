@@ -12,6 +12,9 @@ NEUTRAL = "#56B4E9"
 NULL = "#767676"
 INK = "#222222"
 
+# Blue below the middle, white at it, orange above.
+DIVERGING = ((0.0, UNCREATIVE), (0.5, "#FFFFFF"), (1.0, CREATIVE))
+
 
 def styled(figure: go.Figure, *, title: str, height: int = 420) -> go.Figure:
     """Apply the common layout; returns the same figure."""

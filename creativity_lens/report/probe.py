@@ -1,15 +1,15 @@
 """The results of a probe study as a page."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 from pandas import DataFrame
 
 from creativity_lens.plots.direction_content import BEYOND
 from creativity_lens.plots.probe_figures import probe_figures
-from creativity_lens.report.page import Figure, Section, Table, render_page
-from creativity_lens.report.parts import claims_section
-from creativity_lens.report.probe_run import run_section
+from creativity_lens.report.page import Section, render_page
+from creativity_lens.report.parts import claims_section, figure_or, section, warnings_section
+from creativity_lens.report.probe_run import probe_run_section
 from creativity_lens.report.probe_tables import (
     lens_table,
     measures_tables,
@@ -39,10 +39,10 @@ def render_probe(result: ProbeResult, *, command: str) -> str:
         _stable(figures, result.layer),
         _content(figures, tables, result.layer, result.context),
         _pictures(figures, result.layer),
-        run_section(result, command),
+        probe_run_section(result, command),
     ]
     if result.warnings:
-        sections.insert(0, _warnings(result.warnings))
+        sections.insert(0, warnings_section(result.warnings))
     return render_page(
         title=f"Can this direction be defended? {result.provenance['model']['name']}",
         lead=(
@@ -61,47 +61,21 @@ def render_probe(result: ProbeResult, *, command: str) -> str:
     )
 
 
-def _warnings(warnings: Sequence[str]) -> Section:
-    return Section(
-        "Read this first",
-        ("These were found by fixed rules. Each may explain the numbers below by itself.",),
-        (Table(("warning",), tuple((text,) for text in warnings), ("verdict",)),),
-    )
-
-
 def _no_warning(warnings: Sequence[str]) -> tuple[str, ...]:
     if warnings:
         return ()
     return ("No rule gave a warning. That is not yet a proof that the contrast is sound.",)
 
 
-def _section(
-    title: str, paragraphs: Sequence[str], items: Iterable[Figure | Table | str]
-) -> Section:
-    """A section; an item that is a sentence says why something is left out."""
-    found = list(items)
-    return Section(
-        title,
-        (*paragraphs, *(item for item in found if isinstance(item, str))),
-        tuple(item for item in found if not isinstance(item, str)),
-    )
-
-
-def _figure(
-    figures: Mapping[str, go.Figure], name: str, caption: str, *, without: str
-) -> Figure | str:
-    return Figure(figures[name], caption) if name in figures else without
-
-
 def _contrast(figures: Mapping[str, go.Figure], tables: Mapping[str, DataFrame]) -> Section:
-    return _section(
+    return section(
         "Did the contrast work?",
         (
             "A direction is only as good as its pairs. If both instructions wrote the same texts, "
             "it is noise. If one side is longer or full of repetition, it may be just that.",
         ),
         (
-            _figure(
+            figure_or(
                 figures,
                 "manipulation",
                 "How to read it: each line is the probability that a creative text has more of "
@@ -119,7 +93,7 @@ def _contrast(figures: Mapping[str, go.Figure], tables: Mapping[str, DataFrame])
 def _readable(
     figures: Mapping[str, go.Figure], tables: Mapping[str, DataFrame], context: str
 ) -> Section:
-    return _section(
+    return section(
         "Where it can be read",
         (
             "A probe is fitted on some premises and tested on the others, at every layer. As "
@@ -134,7 +108,7 @@ def _readable(
         ),
         (
             selected_table(tables.get("selected", DataFrame())),
-            _figure(
+            figure_or(
                 figures,
                 "readability",
                 "How to read it: AUROC on premises that the probe never saw, by layer. Bands are "
@@ -147,7 +121,7 @@ def _readable(
                 "chosen within the folds.",
                 without="No probe was run, so there are no curves.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "advantage",
                 "How to read it: above 0, the model's activations add something to the best rival; "
@@ -155,7 +129,7 @@ def _readable(
                 "better than these, so this is a bound on what is shown, not a proof.",
                 without="No probe was run, so there is no comparison with rivals by layer.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "nulls",
                 f"How to read it: the difference of means (orange, {context}) must clear the "
@@ -165,7 +139,7 @@ def _readable(
                 "for what the contrast may hold.",
                 without="No nulls were run in this context, so they are not drawn.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "nonlinearity",
                 "How to read it: if the contrast lies along a line, a boundary that may bend gains "
@@ -179,7 +153,7 @@ def _readable(
 
 
 def _instruction(figures: Mapping[str, go.Figure]) -> Section:
-    return _section(
+    return section(
         "How much of it is the instruction",
         (
             "The same texts are read after the prompt they were written under, after a neutral "
@@ -187,7 +161,7 @@ def _instruction(figures: Mapping[str, go.Figure]) -> Section:
             "instruction disagree.",
         ),
         (
-            _figure(
+            figure_or(
                 figures,
                 "leakage",
                 "How to read it: one panel for each context that the direction was fitted in, one "
@@ -203,14 +177,14 @@ def _instruction(figures: Mapping[str, go.Figure]) -> Section:
 
 
 def _carries_over(figures: Mapping[str, go.Figure], layer: int, context: str) -> Section:
-    return _section(
+    return section(
         "Does it carry over",
         (
             "A probe that is fitted on one kind of pair and tested on another cannot use what is "
             "special to the first. Premises of the test are never in the training.",
         ),
         [
-            _figure(
+            figure_or(
                 figures,
                 f"transfer_{kind}",
                 f"How to read it: left, AUROC of the difference of means at layer {layer}, "
@@ -226,7 +200,7 @@ def _carries_over(figures: Mapping[str, go.Figure], layer: int, context: str) ->
         ]
         + (
             [
-                _figure(
+                figure_or(
                     figures,
                     "transfer_paraphrase_as_generated",
                     "How to read it: the same for wordings of the instruction, with the "
@@ -243,14 +217,14 @@ def _carries_over(figures: Mapping[str, go.Figure], layer: int, context: str) ->
 
 
 def _stable(figures: Mapping[str, go.Figure], layer: int) -> Section:
-    return _section(
+    return section(
         "How stable it is",
         (
             "Another set of premises gives another direction. The cosine between two such "
             "directions says how much of one is only the choice of premises.",
         ),
         (
-            _figure(
+            figure_or(
                 figures,
                 "stability",
                 "How to read it: orange is the cosine between directions of two halves, so each "
@@ -261,7 +235,7 @@ def _stable(figures: Mapping[str, go.Figure], layer: int) -> Section:
                 "lies at 0.71.",
                 without="Stability was not measured.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "learning_curve",
                 f"How to read it: points are measured at layer {layer} between sets of premises "
@@ -270,7 +244,7 @@ def _stable(figures: Mapping[str, go.Figure], layer: int) -> Section:
                 "not to believe it: far right of the last point it is an extrapolation.",
                 without="There is no learning curve at this layer.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "premises_needed",
                 "How to read it: the lower, the fewer premises give the wanted cosine. A band that "
@@ -279,7 +253,7 @@ def _stable(figures: Mapping[str, go.Figure], layer: int) -> Section:
                 "are taken to be like these.",
                 without="How many premises are needed was not estimated.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "agreement",
                 "How to read it: cosine between directions found in other ways; move the slider to "
@@ -295,7 +269,7 @@ def _stable(figures: Mapping[str, go.Figure], layer: int) -> Section:
 def _content(
     figures: Mapping[str, go.Figure], tables: Mapping[str, DataFrame], layer: int, context: str
 ) -> Section:
-    return _section(
+    return section(
         "What is in it",
         (
             "The direction may point where something simpler does: length, rare words, feeling. "
@@ -305,7 +279,7 @@ def _content(
             "the tokens by a direction that has seen them.",
         ),
         (
-            _figure(
+            figure_or(
                 figures,
                 "cosines",
                 f"How to read it: the cosine with the direction of each concept, {context}. Inside "
@@ -316,7 +290,7 @@ def _content(
                 f"missing (it is left out beyond {BEYOND:g}), and a single layer picked from many.",
                 without="No concepts were compared, so there are no cosines.",
             ),
-            _figure(
+            figure_or(
                 figures,
                 "removal",
                 "How to read it: AUROC after the directions were removed from the texts. If it "
@@ -333,11 +307,11 @@ def _content(
 
 
 def _pictures(figures: Mapping[str, go.Figure], layer: int) -> Section:
-    return _section(
+    return section(
         "Pictures",
         (),
         (
-            _figure(
+            figure_or(
                 figures,
                 "coordinates",
                 f"How to read it: each mark is a text at layer {layer}; rest on it for its id. No "

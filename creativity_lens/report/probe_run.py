@@ -1,10 +1,9 @@
 """The last section of a probe report: what was run, and what the saved tables hold."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
-from creativity_lens.report.page import Section, Table
+from creativity_lens.report.page import Section
+from creativity_lens.report.parts import run_section
 from creativity_lens.studies.probe import ProbeResult
 
 TABLES = {
@@ -29,44 +28,15 @@ TABLES = {
 }
 
 
-def run_section(result: ProbeResult, command: str) -> Section:
+def probe_run_section(result: ProbeResult, command: str) -> Section:
     """What was run: settings, provenance and times; and the files of tables.
 
     Args:
         result: what `probe_run` returned.
         command: how the study was started.
     """
-    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in result.seconds.items())
-    rows = (
-        ("command", command),
-        (
-            "layer convention",
-            "layer l is blocks.{l}.hook_resid_post, from 0 (Hugging Face: hidden_states[l+1])",
-        ),
-        *((f"study: {name}", _said(value)) for name, value in asdict(result.config).items()),
-        *((f"run: {name}", _said(value)) for name, value in result.provenance.items()),
-        ("time", seconds),
-    )
-    files = tuple(
-        (name, str(len(table)), TABLES.get(name, "")) for name, table in result.tables.items()
-    )
-    return Section(
-        "What was run",
-        (
-            "Every number and figure above can be drawn again from the tables, which are saved as "
-            "NAME.parquet and NAME.csv.",
-        ),
-        (
-            Table(("", ""), rows, ("", "code")),
-            Table(("table", "rows", "what it holds"), files, ("code", "number", "")),
-        ),
-    )
-
-
-def _said(value: Any) -> str:
-    """A setting as one line of text."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_said(inner)}" for name, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_said(inner) for inner in value) or "none"
-    return "not set" if value is None else str(value)
+    settings = [
+        *((f"study: {name}", value) for name, value in asdict(result.config).items()),
+        *((f"run: {name}", value) for name, value in result.provenance.items()),
+    ]
+    return run_section(command, settings, result.seconds, result.tables, TABLES)

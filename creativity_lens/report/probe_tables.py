@@ -8,8 +8,7 @@ from pandas import DataFrame
 
 from creativity_lens.plots.direction_content import MEASURES
 from creativity_lens.report.page import Table
-from creativity_lens.report.parts import interval_text
-from creativity_lens.stats import Interval
+from creativity_lens.report.parts import number_text
 
 NAMES = MEASURES | {
     "cut_at_limit": "cut at the token limit",
@@ -63,11 +62,11 @@ def selected_table(table: DataFrame) -> Table | str:
             str(row["context"]),
             str(row["probe"]),
             str(row["layers"]),
-            _number(*(row[f"auroc{end}"] for end in ("", "_low", "_high"))),
-            _number(*(row[f"accuracy{end}"] for end in ("", "_low", "_high"))),
+            number_text(*(row[f"auroc{end}"] for end in ("", "_low", "_high"))),
+            number_text(*(row[f"accuracy{end}"] for end in ("", "_low", "_high"))),
             "not run" if row["p_value"] != row["p_value"] else f"{row['p_value']:.3f}",
             str(row["best_rival"]),
-            _number(*(row[f"advantage{end}"] for end in ("", "_low", "_high"))),
+            number_text(*(row[f"advantage{end}"] for end in ("", "_low", "_high"))),
             "yes" if row["readable"] else "no",
         )
         for row in table.to_dict("records")
@@ -137,12 +136,4 @@ def _quoted(token: object) -> str:
 
 
 def _row_number(row: Mapping[Hashable, Any]) -> str:
-    return _number(row["estimate"], row["low"], row["high"])
-
-
-def _number(estimate: float, low: float, high: float) -> str:
-    if estimate != estimate:
-        return "not known"
-    if low != low or high != high:
-        return f"{estimate:.3g}"
-    return interval_text(Interval(float(estimate), float(low), float(high)))
+    return number_text(row["estimate"], row["low"], row["high"])

@@ -7,10 +7,11 @@ from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.errors import InputError
 from creativity_lens.generation.decode import FinishReason, Request, generate_ids
 from creativity_lens.generation.sampling import Sampling
-from creativity_lens.hooks.intervene import Addition, Scope
+from creativity_lens.hooks.intervene import Intervention, Mode
+from creativity_lens.hooks.scope import Schedule, Scope
 from creativity_lens.models.chat import decode, render_prompt
 from creativity_lens.models.protocol import LensModel, check_layer
-from creativity_lens.steering.steer import Unit, additions
+from creativity_lens.steering.steer import Around, Unit, interventions
 
 
 class Generation(NamedTuple):
@@ -32,7 +33,10 @@ def generate(
     layers: int | Sequence[int] | None = None,
     strength: float = 0.0,
     unit: Unit = "relative",
-    scope: Scope = "all",
+    mode: Mode = "add",
+    scope: str | Scope = "all",
+    schedule: str | Schedule = "constant",
+    around: Around = "zero",
     sampling: Sampling | None = None,
     seed: int = 0,
     batch_size: int = 32,
@@ -49,9 +53,13 @@ def generate(
         system: a system message; None leaves it to the model's chat template.
         directions: what to steer with; None does not steer.
         layers: where to steer; needed with `directions`.
-        strength: how much to add, in `unit`.
+        strength: how much, in `unit`.
         unit: `absolute` (the paper's lambda) or `relative` (share of the median token norm).
-        scope: steer `all` tokens or `generated` ones only.
+        mode: `add`, `ablate`, `clamp` or `rotate`.
+        scope: which tokens: `all`, `prompt`, `response`, `prompt/last:1`, …; see `Scope.parse`.
+        schedule: how much of it at each generated token: `constant`, `ramp:16`, …; see
+            `Schedule.parse`.
+        around: what `ablate` and `clamp` count from: `zero` or the `midpoint` of the two classes.
         sampling: how tokens are drawn.
         seed: seed of the random streams.
         batch_size: rows that decode together.
@@ -77,14 +85,23 @@ def generate(
     for name, prompt in named.items():
         if not prompt.strip():
             raise InputError(f"the prompt {name!r} is empty.")
-    chosen: tuple[Addition, ...] = ()
+    chosen: tuple[Intervention, ...] = ()
     if directions is not None:
         if layers is None:
             raise InputError("name the layer to steer at.")
         directions.check_model(model)
-        chosen = additions(directions, layers=layers, strength=strength, unit=unit, scope=scope)
-        for addition in chosen:
-            check_layer(model, addition.layer)
+        chosen = interventions(
+            directions,
+            layers=layers,
+            strength=strength,
+            unit=unit,
+            mode=mode,
+            scope=scope,
+            schedule=schedule,
+            around=around,
+        )
+        for one in chosen:
+            check_layer(model, one.layer)
     elif layers is not None or strength:
         raise InputError("steering needs directions: give them, or leave out layer and strength.")
     requests = [

@@ -1,9 +1,9 @@
-"""Steering: add strength x direction to the residual stream while the model runs.
+"""Steering: change the residual stream along a direction while the model runs.
 
-`h_l <- h_l + strength * a_l` (arXiv 2412.06060). Strength has a unit: `absolute` is the paper's
-lambda, a length on the unit vector; `relative` is a share of the layer's median token norm, which
-is what carries over between layers and models. The paper's lambda = 3 is about 2 % of the median
-norm at layer 8 of the packaged model.
+The paper adds: `h_l <- h_l + strength * a_l` (arXiv 2412.06060). Strength has a unit: `absolute` is
+the paper's lambda, a length on the unit vector; `relative` is a share of the layer's median token
+norm, which is what carries over between layers and models. The paper's lambda = 3 is about 2 % of
+the median norm at layer 8 of the packaged model.
 """
 
 import contextlib
@@ -15,7 +15,8 @@ from torch import Tensor
 
 from creativity_lens.directions.direction import Direction, DirectionSet
 from creativity_lens.errors import InputError
-from creativity_lens.hooks.intervene import Addition, RowAdditions, Scope
+from creativity_lens.hooks.intervene import MODES, Intervention, Mode, RowInterventions
+from creativity_lens.hooks.scope import Schedule, Scope
 from creativity_lens.models.protocol import (
     Hook,
     LensModel,
@@ -25,55 +26,122 @@ from creativity_lens.models.protocol import (
 )
 
 Unit = Literal["absolute", "relative"]
+Around = Literal["zero", "midpoint"]
 Model = TypeVar("Model", bound=LensModel)
 
 
-def absolute_strength(direction: Direction, strength: float, unit: Unit) -> float:
-    """The length that is added, for a strength in either unit.
+def absolute_strength(
+    direction: Direction, strength: float, unit: Unit, *, mode: Mode = "add"
+) -> float:
+    """The strength as an `Intervention` takes it, for a strength in either unit.
+
+    | mode | `absolute` | `relative` |
+    |---|---|---|
+    | `add` | length of what is added | share of the layer's median token norm |
+    | `clamp` | the projection | share of the layer's median token norm |
+    | `rotate` | radians | turns by arctan(strength) |
+    | `ablate` | share of the projection that is removed | the same |
+
+    The relative angle is how far adding that share of its own norm would turn a token that is
+    orthogonal to the direction, so that one grid of strengths serves adding and rotating.
 
     Raises:
-        InputError: the strength is not a finite number, or the unit is unknown.
+        InputError: the strength is not a finite number, or the unit or mode is unknown.
     """
     if not math.isfinite(strength):
         raise InputError(f"strength must be a finite number, got {strength}.")
     if unit not in get_args(Unit):
         raise InputError(f"unknown unit {unit!r}; choose one of {', '.join(get_args(Unit))}.")
-    return strength * (direction.residual_norm if unit == "relative" else 1.0)
+    if mode not in MODES:
+        raise InputError(f"unknown mode {mode!r}; choose one of {', '.join(MODES)}.")
+    if unit == "absolute" or mode == "ablate":
+        return strength
+    return math.atan(strength) if mode == "rotate" else strength * direction.residual_norm
 
 
-def additions(
+def intervention(
+    direction: Direction,
+    *,
+    strength: float,
+    unit: Unit = "relative",
+    mode: Mode = "add",
+    scope: str | Scope = "all",
+    schedule: str | Schedule = "constant",
+    around: Around = "zero",
+) -> Intervention:
+    """What a direction does at its layer.
+
+    Args:
+        direction: of one layer.
+        strength: how much, in `unit`; see `absolute_strength`.
+        unit: `absolute` or `relative`.
+        mode: `add`, `ablate`, `clamp` or `rotate`; see `creativity_lens.hooks.intervene`.
+        scope: which tokens; see `Scope.parse`.
+        schedule: how much of it at each generated token; see `Schedule.parse`.
+        around: what `ablate` and `clamp` count from: `zero`, or the `midpoint` of the two class
+            means (mean ablation).
+
+    Raises:
+        InputError: a strength that is not finite, or an unknown word.
+    """
+    if around not in get_args(Around):
+        raise InputError(f"unknown origin {around!r}; choose one of {', '.join(get_args(Around))}.")
+    origin = 0.0
+    if around == "midpoint":
+        origin = float(direction.midpoint.double() @ direction.vector.double())
+    return Intervention(
+        layer=direction.layer,
+        vector=direction.vector,
+        strength=absolute_strength(direction, strength, unit, mode=mode),
+        mode=mode,
+        scope=Scope.parse(scope),
+        schedule=Schedule.parse(schedule),
+        origin=origin,
+    )
+
+
+def interventions(
     directions: DirectionSet,
     *,
     layers: int | Sequence[int],
     strength: float,
     unit: Unit = "relative",
-    scope: Scope = "all",
-) -> tuple[Addition, ...]:
-    """What to add at which layers, as `Request.additions` takes it.
+    mode: Mode = "add",
+    scope: str | Scope = "all",
+    schedule: str | Schedule = "constant",
+    around: Around = "zero",
+) -> tuple[Intervention, ...]:
+    """The same steering at one layer or several, as `Request.interventions` takes it.
 
     Args:
         directions: one direction for each layer.
         layers: one layer or several; each gets its own direction, at the same strength.
         strength: negative steers toward uncreative; 0 adds nothing.
-        unit: `absolute` or `relative`.
-        scope: `all` tokens, or `generated` ones only.
+        unit: see `intervention`, as for the rest.
+        mode: `add`, `ablate`, `clamp` or `rotate`.
+        scope: which tokens.
+        schedule: how much of it at each generated token.
+        around: what `ablate` and `clamp` count from.
 
     Raises:
         InputError: a layer out of range or named twice, a strength that is not finite, an unknown
-            unit or scope.
+            unit, mode, scope or schedule.
     """
-    if scope not in get_args(Scope):
-        raise InputError(f"unknown scope {scope!r}; choose one of {', '.join(get_args(Scope))}.")
     chosen = layer_tuple(layers)
     if len(set(chosen)) != len(chosen):
         raise InputError(f"a layer is named twice in {chosen}; add the strengths instead.")
-    found = []
-    for layer in chosen:
-        direction = directions[layer]
-        found.append(
-            Addition(layer, direction.vector * absolute_strength(direction, strength, unit), scope)
+    return tuple(
+        intervention(
+            directions[layer],
+            strength=strength,
+            unit=unit,
+            mode=mode,
+            scope=scope,
+            schedule=schedule,
+            around=around,
         )
-    return tuple(found)
+        for layer in chosen
+    )
 
 
 @contextlib.contextmanager
@@ -84,25 +152,32 @@ def steer(
     layers: int | Sequence[int],
     strength: float,
     unit: Unit = "relative",
-    scope: Scope = "all",
+    mode: Mode = "add",
+    scope: str | Scope = "all",
+    schedule: str | Schedule = "constant",
+    around: Around = "zero",
     prompt_length: int | None = None,
 ) -> Iterator[Model]:
     """Steer every forward pass inside the `with` block: your own, `generate`, `run_with_cache`.
 
     Hooks are removed when the block ends, also by an exception.
 
-    With `scope="generated"`, the prompt is what the model is given first: the columns of the first
-    pass (or `prompt_length`, if you give it) are left alone and all that follow are steered, with
-    or without a key-value cache. A pass over several tokens that does not grow the sequence by one
-    starts a new prompt. To read a prompt and its response in one pass, give `prompt_length`.
+    The prompt is what the model is given first: the columns of the first pass (or `prompt_length`,
+    if you give it); all that follow are response, with or without a key-value cache. A pass over
+    several tokens that does not grow the sequence by one starts a new prompt. To read a prompt and
+    its response in one pass, give `prompt_length`. Your batch's padding is not known here and
+    counts as tokens.
 
     Args:
         model: any `LensModel` that the directions were extracted from.
         directions: one direction for each layer.
         layers: one layer or several.
-        strength: how much to add.
+        strength: how much, in `unit`.
         unit: `absolute` or `relative`.
-        scope: `all` tokens or `generated` ones only.
+        mode: `add`, `ablate`, `clamp` or `rotate`.
+        scope: which tokens.
+        schedule: how much of it at each generated token.
+        around: what `ablate` and `clamp` count from.
         prompt_length: columns of the prompt, padding included, if the first pass holds more.
 
     Yields:
@@ -110,33 +185,81 @@ def steer(
 
     Raises:
         DirectionMismatchError: the directions are another model's.
-        InputError: see `additions`.
+        InputError: see `interventions`.
     """
     directions.check_model(model)
-    chosen = additions(directions, layers=layers, strength=strength, unit=unit, scope=scope)
-    for addition in chosen:
-        check_layer(model, addition.layer)
-    rows = RowAdditions([chosen], device=model_device(model))
-    hooks = rows.hooks()
-    if scope == "generated":
-        # One set of hooks fires in every pass: the first of them counts the columns.
-        counter = _ColumnCounter(rows, prompt_length)
-        hooks = [(name, counter.before(fn) if i == 0 else fn) for i, (name, fn) in enumerate(hooks)]
-    with model.hooks(fwd_hooks=hooks):
+    chosen = interventions(
+        directions,
+        layers=layers,
+        strength=strength,
+        unit=unit,
+        mode=mode,
+        scope=scope,
+        schedule=schedule,
+        around=around,
+    )
+    with applied(model, chosen, prompt_length=prompt_length):
         yield model
 
 
-class _ColumnCounter:
-    """Tells `RowAdditions` where generated tokens begin in each pass."""
+@contextlib.contextmanager
+def applied(
+    model: Model, chosen: Sequence[Intervention], *, prompt_length: int | None = None
+) -> Iterator[Model]:
+    """Apply interventions to every row of every forward pass inside the `with` block.
 
-    def __init__(self, rows: RowAdditions, prompt_length: int | None) -> None:
-        self._rows = rows
+    As `steer`, for interventions of several directions in a stated order.
+
+    Args:
+        model: any `LensModel`.
+        chosen: what is done, in this order at each layer.
+        prompt_length: columns of the prompt, padding included, if the first pass holds more.
+
+    Raises:
+        InputError: a layer out of range.
+    """
+    for one in chosen:
+        check_layer(model, one.layer)
+    with model.hooks(fwd_hooks=_counting_hooks(chosen, model_device(model), prompt_length)):
+        yield model
+
+
+def steering_hooks(chosen: Sequence[Intervention], *, device: str = "cpu") -> list[Hook]:
+    """Hooks for `run_with_hooks` that apply interventions to every row; made for one pass.
+
+    Raises:
+        InputError: an intervention on the response alone, which needs to know where it begins.
+    """
+    if any(one.scope.part != "all" or one.scope.last is not None for one in chosen):
+        raise InputError(
+            "steering_hooks serves scopes that do not ask where the prompt ends; use steer() for "
+            "prompt and response."
+        )
+    return _counting_hooks(chosen, device, None)
+
+
+def _counting_hooks(
+    chosen: Sequence[Intervention], device: Any, prompt_length: int | None
+) -> list[Hook]:
+    rows = _Counted(chosen, device, prompt_length)
+    # One set of hooks fires in every pass: the first of them counts the columns.
+    return [
+        (name, rows.counting(fn) if i == 0 else fn) for i, (name, fn) in enumerate(rows.hooks())
+    ]
+
+
+class _Counted(RowInterventions):
+    """Interventions on one row that serves all, which sees by itself what each pass holds."""
+
+    def __init__(
+        self, chosen: Sequence[Intervention], device: Any, prompt_length: int | None
+    ) -> None:
+        super().__init__([tuple(chosen)], [0], device=device)
         self._given = prompt_length
-        self._prompt = 0
         self._seen = 0
 
-    def before(self, function: Any) -> Any:
-        """Wrap the hook at the first steered layer, so that it counts before it adds."""
+    def counting(self, function: Any) -> Any:
+        """Wrap the hook at the first layer, so that it counts before it changes anything."""
 
         def counted(activation: Tensor, hook: Any = None) -> Any:
             self._count(activation.shape[1])
@@ -146,17 +269,10 @@ class _ColumnCounter:
 
     def _count(self, width: int) -> None:
         if self._seen and width == 1:  # one more token, with a key-value cache
+            self.aim(self._seen, 1)
             self._seen += 1
-            self._rows.first_generated = 0
             return
         if not self._seen or width != self._seen + 1:  # a new prompt
-            self._prompt = width if self._given is None else self._given
+            self._prompts.fill_(width if self._given is None else self._given)
         self._seen = width  # else one more token, without a cache: the whole sequence again
-        self._rows.first_generated = self._prompt if width > self._prompt else None
-
-
-def steering_hooks(chosen: Sequence[Addition], *, device: str = "cpu") -> list[Hook]:
-    """Hooks for `run_with_hooks` that apply additions to all tokens of every row."""
-    if any(addition.scope != "all" for addition in chosen):
-        raise InputError("steering_hooks serves scope 'all'; use steer() for generated tokens.")
-    return RowAdditions([tuple(chosen)], device=device).hooks()
+        self.aim(0, width)

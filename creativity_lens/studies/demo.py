@@ -18,7 +18,7 @@ from creativity_lens.activations.reading import Passage, read_passages
 from creativity_lens.directions.extract import ContrastRow, Extraction, ExtractionConfig, extract
 from creativity_lens.errors import InputError
 from creativity_lens.generation.sampling import Sampling
-from creativity_lens.hooks.intervene import Addition
+from creativity_lens.hooks.intervene import Intervention
 from creativity_lens.measures.diversity import distinct_n
 from creativity_lens.models.chat import render_prompt
 from creativity_lens.models.protocol import LensModel
@@ -41,7 +41,7 @@ from creativity_lens.stats import (
     percentile_interval,
     wins,
 )
-from creativity_lens.steering.steer import absolute_strength, additions
+from creativity_lens.steering.steer import absolute_strength, interventions
 from creativity_lens.studies.claims import Claim, ranking_claim, readable_claim, steering_claim
 from creativity_lens.studies.stages import Progress, Stages
 from creativity_lens.studies.steering_arms import Arm, Comparison, compare_arms
@@ -229,7 +229,7 @@ def run_demo(
     n_rows = (1 + len(config.strengths)) * len(dev)
     with stages.stage("choosing a strength", n_rows) as advance:
         candidates = [Arm("0", "unsteered")] + [
-            Arm(f"{s}", f"{s}", additions(directions, layers=steer_layer, strength=s))
+            Arm(f"{s}", f"{s}", interventions(directions, layers=steer_layer, strength=s))
             for s in config.strengths
         ]
         dev_run = compare_arms(
@@ -445,7 +445,7 @@ def _final_arms(
     share = PAPER_STRENGTH / directions[layer].residual_norm
 
     def arm(name: str, label: str, strength: float, unit: Any = "relative") -> Arm:
-        added = additions(directions, layers=layer, strength=strength, unit=unit)
+        added = interventions(directions, layers=layer, strength=strength, unit=unit)
         return Arm(name, label, added)
 
     def pushes(name: str, label: str, length: float) -> list[Arm]:
@@ -453,7 +453,7 @@ def _final_arms(
             Arm(
                 f"{name}-{i}",
                 f"random direction {i + 1} {label}",
-                (Addition(layer, vector * length),),
+                (Intervention(layer, vector, length),),
             )
             for i, vector in enumerate(random)
         ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.generation.decode import Request, generate_ids
 from creativity_lens.generation.sampling import Sampling
-from creativity_lens.hooks.intervene import Addition
+from creativity_lens.hooks.intervene import Intervention
 from creativity_lens.models.chat import decode, render_prompt
 from creativity_lens.models.protocol import LensModel
 from creativity_lens.scoring.score import Text, score_texts
@@ -28,12 +28,12 @@ class Arm:
     Attributes:
         name: a short key, unique in a comparison.
         label: what a reader sees.
-        additions: what is added to the residual stream; empty for the unsteered arm.
+        interventions: what is done to the residual stream; empty for the unsteered arm.
     """
 
     name: str
     label: str
-    additions: tuple[Addition, ...] = ()
+    interventions: tuple[Intervention, ...] = ()
 
 
 class ArmTexts(NamedTuple):
@@ -106,7 +106,7 @@ def compare_arms(
         name: tuple(render_prompt(model, user, system=system)) for name, user in prompts.items()
     }
     requests = [
-        Request(f"{arm.name}/{name}", ids, arm.additions, stream=name)
+        Request(f"{arm.name}/{name}", ids, arm.interventions, stream=name)
         for arm in arms
         for name, ids in rendered.items()
     ]
