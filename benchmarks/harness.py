@@ -27,13 +27,16 @@ class Ratio:
     high: float
     aim: float | None = None
     ratios: tuple[float, ...] = field(default=(), repr=False)
+    at_least: bool = False
+    """Whether the aim is a smallest ratio and not a largest one."""
 
     @property
     def verdict(self) -> str:
         """Whether the median meets the aim."""
         if self.aim is None:
             return ""
-        return "met" if self.median <= self.aim else "missed"
+        met = self.median >= self.aim if self.at_least else self.median <= self.aim
+        return "met" if met else "missed"
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(_read(Path(path)))
     except json.JSONDecodeError as error:
         raise DataError(f"{path}, line {error.lineno}: not valid JSON ({error.msg}).") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits or of open brackets
+        raise DataError(f"{path}: not valid JSON ({error}).") from error
 
 
 def read_jsonl(

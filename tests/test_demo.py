@@ -205,7 +205,7 @@ def test_an_arm_that_wrote_nothing_has_no_change():
 def test_arms_differ_in_nothing_but_what_is_added(lens):
     directions = random_directions(lens)
     prompts = {"a": "The river.", "b": "The bridge and the town."}
-    large = demo_study.additions(directions, layers=1, strength=2.0)
+    large = demo_study.interventions(directions, layers=1, strength=2.0)
     run = compare_arms(
         lens,
         directions,
@@ -380,14 +380,15 @@ def test_every_arm_is_what_generate_would_write(lens, result, prompts_of_arms):
 
 def test_random_arms_push_as_far_as_the_arm_that_they_stand_beside(result):
     def pushes(name):
-        return [(a.layer, float(a.vector.norm())) for a in result.steered[name].arm.additions]
+        added = result.steered[name].arm.interventions
+        return [(one.layer, abs(one.strength) * float(one.vector.norm())) for one in added]
 
     for name, beside in (("steered", ["opposite", *RANDOM]), ("paper", PAPER_RANDOM)):
         ((layer, length),) = pushes(name)
         assert layer == result.steer_layer
         for other in beside:
             assert pushes(other) == [(layer, pytest.approx(length, rel=1e-5))]
-    vectors = [result.steered[name].arm.additions[0].vector for name in RANDOM]
+    vectors = [result.steered[name].arm.interventions[0].vector for name in RANDOM]
     assert not torch.allclose(*vectors)
 
 
@@ -608,7 +609,7 @@ def test_a_slice_of_the_demo_on_the_packaged_model(real_model):
     assert result.strength.chosen == 0.3
     # Two per cent of the residual norm against thirty: on a real model the one is the weaker push.
     paper, steered = (
-        float(result.steered[name].arm.additions[0].vector.norm()) for name in ("paper", "steered")
+        result.steered[name].arm.interventions[0].strength for name in ("paper", "steered")
     )
     assert paper == pytest.approx(3.0, rel=1e-4)
     assert paper < steered / 5

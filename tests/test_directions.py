@@ -17,7 +17,7 @@ from creativity_lens.directions.run_files import load_run, read_contrast, save_r
 from creativity_lens.errors import DataError, InputError
 from creativity_lens.generation import decode
 from creativity_lens.generation.sampling import Sampling
-from creativity_lens.hooks.intervene import Addition
+from creativity_lens.hooks.intervene import Intervention
 from creativity_lens.io import sha256_file
 from creativity_lens.models.chat import render_prompt
 from creativity_lens.models.identity import identity
@@ -139,7 +139,7 @@ def test_a_vector_added_to_creative_responses_is_recovered(model, pairs, monkeyp
 
     def plant(model, requests, **settings):
         planted = [
-            replace(r, additions=(Addition(layer, vector),)) if "/creative/" in r.id else r
+            replace(r, interventions=(Intervention(layer, vector),)) if "/creative/" in r.id else r
             for r in requests
         ]
         return generate_batch(model, planted, **settings)

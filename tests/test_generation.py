@@ -17,7 +17,8 @@ from creativity_lens.generation.decode import (
 )
 from creativity_lens.generation.sampling import Sampling, choose, row_stream
 from creativity_lens.hooks.capture import NormHistogram, ResidualSums
-from creativity_lens.hooks.intervene import Addition, RowAdditions
+from creativity_lens.hooks.intervene import Intervention, RowInterventions
+from creativity_lens.hooks.scope import Scope
 from creativity_lens.models.batching import left_pad
 from creativity_lens.models.protocol import read, resid_post
 from tests.tiny import D_MODEL, N_CTX, N_LAYERS, distance, live_hooks, tiny_hf, token_rows
@@ -27,6 +28,7 @@ LENGTHS = (12, 3, 7, 1, 9, 5, 12, 4) * 2  # of the prompts
 ROWS = len(LENGTHS)
 SAMPLING = Sampling(max_new_tokens=10, temperature=1.0, top_p=0.9, min_p=0.01)
 GREEDY = Sampling(max_new_tokens=10, temperature=0.0)
+RESPONSE = Scope("response")
 
 
 @pytest.fixture
@@ -43,9 +45,9 @@ def ends(model, monkeypatch):
     return ids
 
 
-def _requests(*lengths, additions=()):
+def _requests(*lengths, interventions=()):
     lengths = lengths or LENGTHS
-    return [Request(f"row-{i}", row, additions) for i, row in enumerate(token_rows(*lengths))]
+    return [Request(f"row-{i}", row, interventions) for i, row in enumerate(token_rows(*lengths))]
 
 
 def _vector(strength=40.0, seed=0):
@@ -252,7 +254,7 @@ def test_the_models_own_end_token_ends_a_row(llama, monkeypatch):
     """Without the patched list: the last layer is pushed toward EOS."""
     eos = llama.tokenizer.eos_token_id
     unembed = llama.original_model.lm_head.weight[eos].detach()
-    push = Addition(N_LAYERS - 1, unembed / unembed.norm() * 25)
+    push = Intervention(N_LAYERS - 1, unembed / unembed.norm() * 25)
     requests = [Request(f"row-{i}", row, (push,)) for i, row in enumerate(token_rows(*[6] * 8))]
     done = _generate(llama, requests, Sampling(max_new_tokens=20, temperature=1.0)).values()
     stopped = [c for c in done if c.finish_reason == "stop"]
@@ -276,10 +278,12 @@ def test_completions_come_in_the_order_of_the_requests(llama):
 @pytest.mark.parametrize("scope", ["all", "generated"])
 def test_adding_zero_changes_no_token_and_adding_something_does(model, scope):
     plain = _responses(model, _requests())
-    zero = tuple(Addition(layer, torch.zeros(D_MODEL), scope) for layer in LAYERS)
-    assert _responses(model, _requests(additions=zero)) == plain
-    some = (Addition(1, _vector(), scope),)
-    assert _responses(model, _requests(additions=some)) != plain
+    zero = tuple(
+        Intervention(layer, torch.zeros(D_MODEL), scope=Scope.parse(scope)) for layer in LAYERS
+    )
+    assert _responses(model, _requests(interventions=zero)) == plain
+    some = (Intervention(1, _vector(), scope=Scope.parse(scope)),)
+    assert _responses(model, _requests(interventions=some)) != plain
 
 
 @pytest.mark.legacy
@@ -287,9 +291,9 @@ def test_rows_of_one_batch_are_steered_apart_as_single_runs_are(model, ends):
     plain = _requests()
     kinds = [
         (),
-        (Addition(0, _vector()),),
-        (Addition(2, -_vector(seed=1)), Addition(1, _vector(seed=2), "generated")),
-        (Addition(1, _vector(seed=2), "generated"),),
+        (Intervention(0, _vector()),),
+        (Intervention(2, -_vector(seed=1)), Intervention(1, _vector(seed=2), scope=RESPONSE)),
+        (Intervention(1, _vector(seed=2), scope=RESPONSE),),
     ]
     steered = [Request(r.id, r.prompt_ids, kinds[i % 4]) for i, r in enumerate(plain)]
     together, unsteered = _generate(model, steered), _generate(model, plain)
@@ -303,7 +307,10 @@ def test_rows_of_one_batch_are_steered_apart_as_single_runs_are(model, ends):
 @pytest.mark.legacy
 @pytest.mark.parametrize(("scope", "same"), [("generated", True), ("all", False)])
 def test_scope_generated_leaves_the_prompt_alone(model, scope, same):
-    plain, steered = _requests(), _requests(additions=(Addition(1, _vector(), scope),))
+    plain, steered = (
+        _requests(),
+        _requests(interventions=(Intervention(1, _vector(), scope=Scope.parse(scope)),)),
+    )
     found = []
     for requests in (plain, steered):
         sums = ResidualSums(len(requests), LAYERS, D_MODEL)
@@ -320,15 +327,15 @@ def test_scope_generated_leaves_the_prompt_alone(model, scope, same):
 @pytest.mark.legacy
 def test_scope_generated_is_reading_with_the_response_columns_steered(model):
     """The steered pass over prompt and response at once must show what the decoding saw."""
-    (request,) = _requests(7, additions=(Addition(1, _vector(), "generated"),))
+    (request,) = _requests(7, interventions=(Intervention(1, _vector(), scope=RESPONSE),))
     sums = ResidualSums(1, LAYERS, D_MODEL)
     (completion,) = generate_batch(
         model, [request], sampling=SAMPLING, seed=0, capture=Capture(sums)
     )
-    steering = RowAdditions([request.additions])
-    steering.first_generated = len(request.prompt_ids)
+    steering = RowInterventions([request.interventions], [len(request.prompt_ids)])
     again = ResidualSums(1, LAYERS, D_MODEL)
     ids, mask = left_pad([(*request.prompt_ids, *completion.response_ids)])
+    steering.aim(0, ids.shape[1])
     chosen = torch.zeros_like(mask)
     chosen[:, len(request.prompt_ids) :] = 1
     again.aim(torch.tensor([0]), chosen)
@@ -418,7 +425,7 @@ def test_an_exception_midway_leaves_no_hook_behind(model):
 
             return [*super().hooks(), (resid_post(1), fail)]
 
-    requests = _requests(additions=(Addition(0, _vector()),))
+    requests = _requests(interventions=(Intervention(0, _vector()),))
     with pytest.raises(Stop):
         generate_batch(
             model,
@@ -454,7 +461,7 @@ def test_a_prompt_and_its_response_may_fill_the_context_to_the_last_token(model)
             rf"tokens.* {N_CTX}; shorten the prompt",
         ),
         (
-            [Request("a", (5,), (Addition(N_LAYERS, torch.ones(D_MODEL)),))],
+            [Request("a", (5,), (Intervention(N_LAYERS, torch.ones(D_MODEL)),))],
             f"layer {N_LAYERS} is out of range",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Streaming sums and additions: on tensors by hand first, then inside a model."""
+"""Streaming sums, on tensors by hand; and that no hook outlives its pass."""
 
 import math
 
@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from creativity_lens.hooks.capture import NormHistogram, ResidualSums
-from creativity_lens.hooks.intervene import Addition, RowAdditions
 from creativity_lens.models.batching import left_pad
 from creativity_lens.models.protocol import read, resid_post, step
-from tests.tiny import D_MODEL, N_LAYERS, distance, live_hooks, residuals, token_rows
+from tests.tiny import N_LAYERS, live_hooks, residuals, token_rows
 
 
 def fire(hooks, *streams):
@@ -125,71 +124,6 @@ def test_only_chosen_tokens_enter_the_norms_and_before_they_are_made_unit():
     fire(sums.hooks(), stream, 2 * stream)
     assert norms.median().tolist() == pytest.approx([5.0, 10.0], rel=1e-3)
     assert norms.share_above(1.5).tolist() == [0.0, 0.0]
-
-
-# --- additions --------------------------------------------------------------------------------
-
-
-def _addition(layer, *vector, scope="all"):
-    return Addition(layer, torch.tensor(vector), scope)
-
-
-def test_each_row_gets_its_own_sum_and_the_stream_itself_is_left_alone():
-    rows = [(_addition(0, 1.0, 0.0), _addition(0, 0.5, 2.0)), (), (_addition(0, -1.0, 0.0),)]
-    stream = torch.zeros(3, 2, 2)
-    (steered,) = fire(RowAdditions(rows).hooks(), stream)
-    assert steered[:, 0].tolist() == [[1.5, 2.0], [0.0, 0.0], [-1.0, 0.0]]
-    assert torch.equal(steered[:, 0], steered[:, 1])
-    assert not stream.any()
-
-
-def test_there_is_a_hook_for_each_steered_layer_and_none_for_zero():
-    rows = [
-        (_addition(7, 1.0), _addition(3, 1.0, scope="generated")),
-        (_addition(3, 2.0), _addition(5, 0.0), _addition(6, -0.0, scope="generated")),
-    ]
-    assert [name for name, _ in RowAdditions(rows).hooks()] == [resid_post(3), resid_post(7)]
-    assert RowAdditions([(_addition(5, 0.0),), ()]).hooks() == []
-
-
-def test_scope_generated_begins_at_the_column_it_is_told():
-    rows = RowAdditions([(_addition(0, 1.0, scope="generated"), _addition(0, 10.0))])
-    stream = torch.zeros(1, 3, 1)
-    for first, expected in ((None, [10, 10, 10]), (0, [11, 11, 11]), (2, [10, 10, 11])):
-        rows.first_generated = first
-        (steered,) = fire(rows.hooks(), stream)
-        assert steered.flatten().tolist() == expected
-
-
-def test_rows_that_are_kept_keep_their_own_additions():
-    rows = RowAdditions([(_addition(0, float(i)), _addition(1, 10.0 * i, scope="generated"))
-                         for i in range(1, 4)])  # fmt: skip
-    rows.first_generated = 0
-    hooks = rows.hooks()  # made before: hooks must see what is kept later
-    rows.keep(torch.tensor([0, 2]))
-    one, two = fire(hooks, torch.zeros(2, 1, 1), torch.zeros(2, 1, 1))
-    assert one.flatten().tolist() == [1.0, 3.0]
-    assert two.flatten().tolist() == [10.0, 30.0]
-
-
-def test_a_float32_vector_steers_a_bfloat16_stream_in_bfloat16():
-    (steered,) = fire(
-        RowAdditions([(_addition(0, 0.5),)]).hooks(), torch.ones(1, 1, 1, dtype=torch.bfloat16)
-    )
-    assert steered.dtype == torch.bfloat16
-    assert float(steered) == 1.5
-
-
-@pytest.mark.legacy
-def test_in_a_model_an_addition_moves_its_layer_by_the_vector_and_its_row_alone(model):
-    rows = token_rows(8, 5)
-    vector = torch.linspace(-1, 1, D_MODEL)
-    steering = RowAdditions([(Addition(1, vector),), ()])
-    plain, steered = residuals(model, rows), residuals(model, rows, hooks=steering.hooks())
-    assert torch.allclose(steered[0][1] - plain[0][1], vector.expand(8, -1), atol=1e-4)
-    assert torch.equal(steered[0][0], plain[0][0])  # the layer before
-    assert distance(steered[0][2], plain[0][2]) > 1e-3  # the layer after
-    assert torch.equal(steered[1], plain[1])  # the other row
 
 
 # --- cleaning up ------------------------------------------------------------------------------

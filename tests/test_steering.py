@@ -9,13 +9,13 @@ import torch
 from creativity_lens.errors import DirectionMismatchError, InputError
 from creativity_lens.generation import decode
 from creativity_lens.generation.sampling import Sampling
-from creativity_lens.hooks.intervene import Addition
+from creativity_lens.hooks.intervene import Intervention
 from creativity_lens.models.batching import left_pad
 from creativity_lens.models.chat import render_prompt
 from creativity_lens.models.identity import identity
 from creativity_lens.models.protocol import resid_post
 from creativity_lens.steering.generate import generate
-from creativity_lens.steering.steer import additions, steer, steering_hooks
+from creativity_lens.steering.steer import interventions, steer, steering_hooks
 from tests.fakes import of_another_model, random_directions, unchecked
 
 PROMPTS = {
@@ -84,11 +84,11 @@ def test_resid_post_changes_by_exactly_strength_times_the_direction(
 
 def test_relative_strength_is_a_share_of_the_residual_norm(directions):
     # The made-up residual norm of layer 1 is 3.
-    (relative,) = additions(directions, layers=1, strength=0.5, unit="relative")
-    (absolute,) = additions(directions, layers=1, strength=1.5, unit="absolute")
-    torch.testing.assert_close(relative.vector, 1.5 * directions.directions[1])
-    torch.testing.assert_close(absolute.vector, 1.5 * directions.directions[1])
-    assert relative.vector.norm().item() == pytest.approx(1.5, rel=1e-6)
+    (relative,) = interventions(directions, layers=1, strength=0.5, unit="relative")
+    (absolute,) = interventions(directions, layers=1, strength=1.5, unit="absolute")
+    assert relative.strength == absolute.strength == 1.5
+    assert torch.equal(relative.vector, directions.directions[1])
+    assert torch.equal(absolute.vector, directions.directions[1])
 
 
 def test_relative_is_the_default_unit_everywhere(model, directions, batch):
@@ -103,8 +103,9 @@ def test_relative_is_the_default_unit_everywhere(model, directions, batch):
 
 
 def test_several_layers_each_get_their_own_direction(model, directions, batch):
-    both = additions(directions, layers=[2, 0], strength=0.5)
-    assert [(a.layer, round(a.vector.norm().item(), 5)) for a in both] == [(2, 2.0), (0, 1.0)]
+    both = interventions(directions, layers=[2, 0], strength=0.5)
+    assert [(one.layer, one.strength) for one in both] == [(2, 2.0), (0, 1.0)]
+    assert all(torch.equal(one.vector, directions.directions[one.layer]) for one in both)
     with steer(model, directions, layers=[2, 0], strength=0.5):
         together = residuals(model, *batch)
     with (
@@ -136,11 +137,12 @@ def test_run_with_cache_sees_the_steered_stream(model, directions, batch):
 def test_steering_hooks_do_what_steer_does(model, directions, batch):
     with steer(model, directions, **STRONG):
         expected = residuals(model, *batch)
-    hooks = steering_hooks(additions(directions, **STRONG))
+    hooks = steering_hooks(interventions(directions, **STRONG))
     with model.hooks(fwd_hooks=hooks):
         assert torch.equal(residuals(model, *batch), expected)
-    with pytest.raises(InputError, match="scope 'all'"):
-        steering_hooks(additions(directions, scope="generated", **STRONG))
+    for asks in ({"scope": "generated"}, {"scope": "last:1"}, {"schedule": "ramp:4"}):
+        with pytest.raises(InputError, match="does not know where the prompt ends"):
+            steering_hooks(interventions(directions, **asks, **STRONG))
 
 
 # --- strength 0 ------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ def test_no_hook_is_left_when_the_model_fails_within_a_pass(model, directions, b
     outside = batch.ids + model.cfg.d_vocab
     with pytest.raises(IndexError), steer(model, directions, **STRONG):
         model(outside)
-    wrong = Addition(1, torch.ones(model.cfg.d_model + 1))
+    wrong = Intervention(1, torch.ones(model.cfg.d_model + 1))
     with pytest.raises(RuntimeError), model.hooks(fwd_hooks=steering_hooks([wrong])):
         model(batch.ids)
     assert n_hooks(model) == free
@@ -294,7 +296,10 @@ BAD = [
     ({"layers": [0, 7]}, "layer 7 is out of range"),
     ({"layers": [1, 2, 1]}, "named twice"),
     ({"unit": "percent"}, "unit 'percent'; choose one of absolute, relative"),
-    ({"scope": "prompt"}, "scope 'prompt'; choose one of all, generated"),
+    ({"scope": "answer"}, "scope 'answer'; choose one of all, prompt, response"),
+    ({"schedule": "ramp"}, "schedule ramp does not take these numbers"),
+    ({"mode": "push"}, "mode 'push'; choose one of add, ablate, clamp, rotate"),
+    ({"around": "mean"}, "origin 'mean'; choose one of zero, midpoint"),
 ]
 
 
@@ -303,7 +308,7 @@ def test_steering_that_makes_no_sense_is_refused(model, directions, changes, mes
     settings = STRONG | changes
     free = n_hooks(model)
     with unchecked(), pytest.raises(InputError, match=message):
-        additions(directions, **settings)
+        interventions(directions, **settings)
     with (
         unchecked(),
         pytest.raises(InputError, match=message),

@@ -4,11 +4,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from creativity_lens.cli import terminal
+from creativity_lens.errors import DataError
 
 if TYPE_CHECKING:
     from creativity_lens.studies.claims import Claim
@@ -25,6 +27,15 @@ Temperature = Annotated[float, typer.Option(help="0 is greedy.")]
 TopP = Annotated[float, typer.Option("--top-p", help="Nucleus, in (0, 1].")]
 MinP = Annotated[float, typer.Option("--min-p", help="Least share of the likeliest, in [0, 1).")]
 BatchSize = Annotated[int, typer.Option("--batch-size", help="Rows that run together.")]
+
+RunOption = Annotated[Path, typer.Option("--run", help="Folder of an extraction run.")]
+RunModel = Annotated[
+    str | None, typer.Option("--model", "-m", help="[default: the model the run was made with]")
+]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder that keeps the activations. [default: RUN/activations]"),
+]
 
 
 class Preset(StrEnum):
@@ -74,3 +85,10 @@ def print_claims(claims: "Sequence[Claim]") -> None:
             for claim in claims
         ],
     )
+
+
+def check_unique(path: Path, number: int, name: str, seen: dict[str, int]) -> None:
+    """Raise DataError if a line's id was seen before; note it in `seen`."""
+    if name in seen:
+        raise DataError(f"{path}, line {number}: the id {name!r} was used in line {seen[name]}.")
+    seen[name] = number

@@ -16,6 +16,7 @@ PAPER: dict[str, Any] = {
     "layer": 8,
     "strength": 3.0,
     "unit": "absolute",
+    "mode": "add",
     "contrast": "premise",
     "context": "as-generated",
     "span": "response",

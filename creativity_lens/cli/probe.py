@@ -14,7 +14,10 @@ from creativity_lens.cli.common import (
     DeviceOption,
     DtypeOption,
     JsonOption,
+    RunModel,
+    RunOption,
     SeedOption,
+    StoreOption,
     command_line,
     load,
     plain,
@@ -48,16 +51,6 @@ class ReadingContext(StrEnum):
     as_generated = "as-generated"
     neutral = "neutral"
     opposite = "opposite"
-
-
-RunOption = Annotated[Path, typer.Option("--run", help="Folder of an extraction run.")]
-RunModel = Annotated[
-    str | None, typer.Option("--model", "-m", help="[default: the model the run was made with]")
-]
-StoreOption = Annotated[
-    Path | None,
-    typer.Option(help="Folder that keeps the activations. [default: RUN/activations]"),
-]
 
 
 def probe(

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -63,16 +63,28 @@ def progress_bar(label: str, total: int, unit: str) -> Iterator[Callable[[int], 
         yield lambda n: progress.advance(task, n)
 
 
+class StageReport(Protocol):
+    """Shows how far a stage is, with a remark behind its bar."""
+
+    def __call__(self, stage: str, done: int, total: int, remark: str = "") -> None:
+        """Show it."""
+
+
 @contextlib.contextmanager
-def staged_progress() -> Iterator[Callable[[str, int, int], None]]:
-    """One progress bar for each stage of a study; yields its `on_progress`."""
+def staged_progress() -> Iterator[StageReport]:
+    """One progress bar for each stage of a study; yields its `on_progress`.
+
+    Where there is no terminal for bars, what comes with a remark is a line of its own.
+    """
     with _progress() as progress:
         tasks: dict[str, Any] = {}
 
-        def report(stage: str, done: int, total: int) -> None:
+        def report(stage: str, done: int, total: int, remark: str = "") -> None:
+            if remark and not notes.is_terminal:
+                note(f"{stage}: {done} of {total}; {remark}")
             if stage not in tasks:
                 tasks[stage] = progress.add_task(stage, total=total, unit="")
-            progress.update(tasks[stage], completed=done)
+            progress.update(tasks[stage], completed=done, unit=safe(remark))
 
         yield report
 

@@ -1,4 +1,4 @@
 """Batched generation from token ids with a random stream for each row.
 
-Imports: errors, models, hooks.
+Imports: errors, stats, models, hooks.
 """

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -27,6 +28,7 @@ from creativity_lens.models.protocol import (
     step,
     stop_ids,
 )
+from creativity_lens.stats import Array
 
 FinishReason = Literal["stop", "length"]
 OnLogits = Callable[[Int[Tensor, " row"], Float[Tensor, "row d_vocab"]], None]
@@ -44,12 +46,22 @@ class Request:
         interventions: what is done to the residual stream of this row alone, in this order.
         stream: names the row's random stream; None takes the id. Rows that are to differ in
             nothing but their interventions share one.
+        seed: of this row's stream alone; None takes the call's.
+        sampling: how this row's tokens are drawn; None takes the call's. Its `max_new_tokens` must
+            be the call's.
     """
 
     id: str
     prompt_ids: tuple[int, ...]
     interventions: tuple[Intervention, ...] = ()
     stream: str | None = None
+    seed: int | None = None
+    sampling: Sampling | None = None
+
+    def uniforms(self, seed: int, length: int) -> Float[Array, " length"]:
+        """The row's random numbers, in a call with this seed."""
+        name = self.id if self.stream is None else self.stream
+        return row_stream(seed if self.seed is None else self.seed, name, length)
 
 
 class Completion(NamedTuple):
@@ -124,6 +136,13 @@ def check_requests(model: LensModel, requests: Sequence[Request], sampling: Samp
         )
         for intervention in request.interventions:
             check_layer(model, intervention.layer)
+        own = request.sampling
+        if own is not None and own.max_new_tokens != sampling.max_new_tokens:
+            raise InputError(
+                f"row {request.id!r} asks for {own.max_new_tokens} new tokens in a call for "
+                f"{sampling.max_new_tokens}: rows may differ in how tokens are drawn, not in how "
+                "many."
+            )
 
 
 @torch.inference_mode()
@@ -152,14 +171,9 @@ def generate_batch(
     """
     device = model_device(model)
     ends = stop_ids(model)
-    streams = torch.stack(
-        [
-            torch.from_numpy(
-                row_stream(seed, r.id if r.stream is None else r.stream, sampling.max_new_tokens)
-            )
-            for r in requests
-        ]
-    )
+    n_tokens = sampling.max_new_tokens
+    streams = torch.from_numpy(np.stack([r.uniforms(seed, n_tokens) for r in requests]))
+    samplings = [r.sampling or sampling for r in requests]
     first, owners = _distinct_prompts(requests, capture)
     ids, mask = left_pad([r.prompt_ids for r in first], device=device)
     steering = _interventions(first, ids.shape[1], device)
@@ -186,7 +200,9 @@ def generate_batch(
             break  # this step only fed the last ids, for the capture
         if on_logits is not None:
             on_logits(alive, logits)
-        chosen = choose(logits, sampling, streams[alive.cpu(), t])
+        chosen = _choose(
+            logits, [samplings[row] for row in alive.tolist()], streams[alive.cpu(), t]
+        )
         going = []
         for i, (row, token) in enumerate(zip(alive.tolist(), chosen.tolist(), strict=True)):
             if token in ends:
@@ -207,6 +223,22 @@ def generate_batch(
         Completion(request.id, tuple(response), reason)
         for request, response, reason in zip(requests, responses, reasons, strict=True)
     ]
+
+
+def _choose(
+    logits: Float[Tensor, "row d_vocab"],
+    samplings: Sequence[Sampling],
+    uniforms: Float[Tensor, " row"],
+) -> Int[Tensor, " row"]:
+    """Draw each row's token in its own way."""
+    kinds = dict.fromkeys(samplings)
+    if len(kinds) == 1:
+        return choose(logits, samplings[0], uniforms)
+    chosen = torch.empty(len(samplings), dtype=torch.long, device=logits.device)
+    for kind in kinds:
+        rows = torch.tensor([i for i, one in enumerate(samplings) if one == kind])
+        chosen[rows] = choose(logits[rows], kind, uniforms[rows])
+    return chosen
 
 
 def _distinct_prompts(

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,7 +29,7 @@ class Sampling:
         min_p: drop tokens less likely than this share of the likeliest one, in [0, 1)
             (Nguyen et al. 2024, arXiv 2407.01082).
 
-    Temperature is applied first, then top-p, then min-p.
+    Temperature is applied first; a token stays if both top-p and min-p keep it.
     """
 
     max_new_tokens: int = 64
@@ -74,36 +74,59 @@ def choose(
     Raises:
         ModelError: a logit is NaN, as when too strong a push overflows a half-precision model.
     """
-    if bool(torch.isnan(logits).any()):
+    logits = logits.float()
+    top = logits.amax(dim=-1, keepdim=True)  # NaN if any logit of the row is
+    if bool(torch.isnan(top).any()):
         raise ModelError(
             "the model's logits are NaN: lower the steering strength, or load it in float32."
         )
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities = torch.softmax(logits.float() / sampling.temperature, dim=-1)
-    if sampling.top_p < 1:
-        probabilities = _top_p(probabilities, sampling.top_p)
+    # In logits min-p is a distance from the top. It comes first, though it is named last, because
+    # it leaves few tokens to work on; top-p then measures its share against all of them.
+    kept = torch.ones_like(logits, dtype=torch.bool)
     if sampling.min_p > 0:
-        floor = probabilities.amax(dim=-1, keepdim=True) * sampling.min_p
-        probabilities = probabilities.masked_fill(probabilities < floor, 0.0)
-    on_cpu = probabilities.device.type == "mps"  # MPS has no float64
-    wide = (probabilities.cpu() if on_cpu else probabilities).double()
-    cumulative = wide.cumsum(dim=-1)
+        kept = logits >= top + sampling.temperature * math.log(sampling.min_p)
+    if sampling.top_p < 1:
+        probabilities = torch.softmax(logits / sampling.temperature, dim=-1)
+        kept &= _in_nucleus(probabilities, sampling.top_p)
+    return _draw(logits, top, kept, sampling.temperature, uniforms)
+
+
+def _draw(
+    logits: Float[Tensor, "row d_vocab"],
+    top: Float[Tensor, "row 1"],
+    kept: Bool[Tensor, "row d_vocab"],
+    temperature: float,
+    uniforms: Float[Tensor, " row"],
+) -> Int[Tensor, " row"]:
+    """Each row's token at its uniform of the cumulative distribution of the kept tokens."""
+    rows, tokens = kept.nonzero(as_tuple=True)
+    gaps = logits[rows, tokens] - top[rows, 0]
+    if gaps.device.type == "mps":  # which has no float64
+        rows, tokens, gaps = rows.cpu(), tokens.cpu(), gaps.cpu()
+    counts = torch.bincount(rows, minlength=len(logits))
+    starts = counts.cumsum(0) - counts
+    weights = gaps.new_zeros((len(logits), int(counts.max())), dtype=torch.float64)
+    places = torch.arange(len(rows), device=rows.device) - starts[rows]
+    weights[rows, places] = (gaps.double() / temperature).exp()
+    cumulative = weights.cumsum(dim=-1)
     targets = uniforms.to(cumulative)[:, None] * cumulative[:, -1:]
     # right=True: a token of probability 0 has an empty interval and can never be chosen.
-    chosen = torch.searchsorted(cumulative, targets, right=True)[:, 0]
-    return chosen.clamp_max(logits.shape[-1] - 1).to(logits.device)
+    found = torch.searchsorted(cumulative, targets, right=True)[:, 0]
+    chosen = tokens[starts + found.minimum(counts - 1)]
+    return chosen.to(logits.device)
 
 
-def _top_p(
+def _in_nucleus(
     probabilities: Float[Tensor, "row d_vocab"], top_p: float
-) -> Float[Tensor, "row d_vocab"]:
-    """Zero all but the likeliest tokens that together reach `top_p`."""
+) -> Bool[Tensor, "row d_vocab"]:
+    """The likeliest tokens that together reach `top_p`."""
     # The nucleus is nearly always small, and a full sort of the vocabulary is slow.
     width = min(1024, probabilities.shape[-1])
     values, indices = probabilities.topk(width, dim=-1)
     if bool((values.double().sum(dim=-1) < top_p).any()):
         values, indices = probabilities.sort(dim=-1, descending=True)
     before = values.double().cumsum(dim=-1) - values
-    kept = values.masked_fill(before >= top_p, 0.0)
-    return torch.zeros_like(probabilities).scatter_(-1, indices, kept)
+    kept = torch.zeros_like(probabilities, dtype=torch.bool)
+    return kept.scatter_(-1, indices, before < top_p)

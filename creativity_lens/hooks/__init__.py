@@ -1,4 +1,4 @@
 """Capturing and intervening on the residual stream as plain hook functions.
 
-Imports: models.
+Imports: errors, models.
 """

@@ -214,7 +214,8 @@ def _group(members: Sequence[tuple[int, Intervention]], device: torch.device | s
 def _kept(group: _Group, place: Int[Tensor, " row"]) -> _Group:
     """The members of a group whose rows have a place in the smaller batch."""
     rows = place[group.rows]
-    there = rows >= 0
+    # In rising order: members of a group that holds the whole batch are its rows, one by one.
+    there = rows.argsort()[int((rows < 0).sum()) :]
     return group._replace(
         rows=rows[there],
         vectors=group.vectors[there],

@@ -20,8 +20,10 @@ ScheduleKind = Literal["constant", "ramp", "decay", "pulse", "stop"]
 _SYNONYMS = {"generated": "response"}
 _SCOPE = re.compile(
     r"(?:(?P<part>[a-z]+)(?:/|$))?"
-    r"(?:first:(?P<first>\d+)|last:(?P<last>\d+)|(?P<start>\d+):(?P<stop>\d+)?)?"
+    r"(?:first:(?P<first>[0-9]{1,9})|last:(?P<last>[0-9]{1,9})"
+    r"|(?P<start>[0-9]{1,9}):(?P<stop>[0-9]{1,9})?)?"
 )
+_COUNT = re.compile(r"[0-9]{1,9}")
 _SCOPES = (
     "all, prompt, response, first:N, last:N (of the prompt), START:STOP, or a part and one of "
     "these, as in response/first:8"
@@ -74,6 +76,8 @@ class Scope:
         start = self.start or 0
         if start < 0 or (self.stop is not None and self.stop <= start):
             raise InputError(f"the scope's range {self.start}:{self.stop} holds no token.")
+        if ranged:  # one value for one meaning, so that equal scopes are computed together
+            object.__setattr__(self, "start", start)
 
     @classmethod
     def parse(cls, value: Union[str, "Scope"]) -> "Scope":
@@ -86,14 +90,15 @@ class Scope:
             return value
         text = str(value).strip()
         found = _SCOPE.fullmatch(text) if text and not text.endswith("/") else None
-        if found is None:
+        part = (found["part"] or "all") if found else ""
+        part = _SYNONYMS.get(part, part)
+        if found is None or part not in get_args(Part):
             raise InputError(f"unknown scope {value!r}; choose one of {_SCOPES}.")
-        part = found["part"] or "all"
         numbers = {
             name: None if found[name] is None else int(found[name])
             for name in ("first", "last", "start", "stop")
         }
-        return cls(_SYNONYMS.get(part, part), **numbers)  # type: ignore[arg-type]
+        return cls(part, **numbers)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         choice = ""
@@ -185,7 +190,8 @@ class Schedule:
             return value
         kind, _, numbers = str(value).strip().partition(":")
         parts = numbers.split("/") if numbers else []
-        if not all(part.isascii() and part.isdigit() for part in parts) or len(parts) > 2:
+        counted = len(parts) <= 2 and all(_COUNT.fullmatch(part) for part in parts)
+        if kind not in get_args(ScheduleKind) or not counted:
             raise InputError(f"unknown schedule {value!r}; choose one of {_SCHEDULES}.")
         counts = [int(part) for part in parts]
         period, steps = counts if len(counts) == 2 else (None, counts[0] if counts else None)

@@ -1,4 +1,4 @@
 """What is measured on a text besides the score.
 
-Imports: models, activations.
+Imports: errors, stats, models, activations.
 """

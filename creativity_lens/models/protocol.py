@@ -152,6 +152,47 @@ def step(
         cache: what the previous step returned, or None at the prompt.
         hooks: TransformerLens hooks for this step alone.
     """
+    logits, cache = _cached_pass(model, ids, mask, cache, hooks, keep_logits=1)
+    return StepOutput(logits[:, -1].float(), cache)
+
+
+@torch.inference_mode()
+def extend(
+    model: LensModel,
+    ids: Int[Tensor, "row new"],
+    mask: Int[Tensor, "row total"],
+    cache: Any,
+    *,
+    hooks: Sequence[Hook] = (),
+) -> Float[Tensor, "row new d_vocab"]:
+    """Read several tokens after what `cache` holds, and return the logits of all of them.
+
+    The tokens may be padded on the right: what stands before a token does not see it. The cache is
+    written to.
+
+    Args:
+        model: the model.
+        ids: the new token ids.
+        mask: 1 for real tokens, over the cached positions and the new ones.
+        cache: what `step` returned for the tokens before.
+        hooks: TransformerLens hooks.
+
+    Returns:
+        In the model's dtype.
+    """
+    return _cached_pass(model, ids, mask, cache, hooks, keep_logits=ids.shape[1])[0]
+
+
+def _cached_pass(
+    model: LensModel,
+    ids: Int[Tensor, "row new"],
+    mask: Int[Tensor, "row total"],
+    cache: Any,
+    hooks: Sequence[Hook],
+    *,
+    keep_logits: int,
+) -> tuple[Tensor, Any]:
+    """Logits of at least the last `keep_logits` positions, and the cache with the new tokens."""
     traits = _traits(model)
     with model.hooks(fwd_hooks=list(hooks)):
         if traits.legacy_cache:
@@ -176,9 +217,9 @@ def step(
                 attention_mask=mask,
                 past_key_values=cache,
                 use_cache=True,
-                **_savings(traits, keep_logits=1),
+                **_savings(traits, keep_logits=keep_logits),
             )
-    return StepOutput(logits[:, -1].float(), cache)
+    return logits, cache
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from creativity_lens.plots.draw import (
     rows_of,
 )
 from creativity_lens.plots.layers import LAYER_AXIS
-from creativity_lens.plots.style import CREATIVE, DIVERGING, INK, NULL, plain
+from creativity_lens.plots.style import DIVERGING, INK, NULL, plain
 from creativity_lens.probes.separability import DIFFERENCE_OF_MEANS
 
 

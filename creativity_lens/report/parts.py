@@ -40,6 +40,13 @@ def warnings_section(warnings: Sequence[str], *, title: str = "Read this first")
     )
 
 
+def no_warning(warnings: Sequence[str]) -> tuple[str, ...]:
+    """What a lead says where there are no warnings."""
+    if warnings:
+        return ()
+    return ("No rule gave a warning. That is not yet a proof that the contrast is sound.",)
+
+
 def section(
     title: str, paragraphs: Sequence[str], items: Iterable[Figure | Table | str]
 ) -> Section:

@@ -1,6 +1,6 @@
 """The results of a probe study as a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import plotly.graph_objects as go
 from pandas import DataFrame
@@ -8,7 +8,13 @@ from pandas import DataFrame
 from creativity_lens.plots.direction_content import BEYOND
 from creativity_lens.plots.probe_figures import probe_figures
 from creativity_lens.report.page import Section, render_page
-from creativity_lens.report.parts import claims_section, figure_or, section, warnings_section
+from creativity_lens.report.parts import (
+    claims_section,
+    figure_or,
+    no_warning,
+    section,
+    warnings_section,
+)
 from creativity_lens.report.probe_run import probe_run_section
 from creativity_lens.report.probe_tables import (
     lens_table,
@@ -54,17 +60,11 @@ def render_probe(result: ProbeResult, *, command: str) -> str:
             f"Single layers are shown at layer {result.layer}, {why} in the context "
             f"“{result.context}”. Intervals are 95 % and resample premises. Not supported means "
             "not shown here, with this model and this many texts.",
-            *_no_warning(result.warnings),
+            *no_warning(result.warnings),
         ),
         sections=sections,
         footer="Made with creativity_lens. Method: arXiv 2412.06060.",
     )
-
-
-def _no_warning(warnings: Sequence[str]) -> tuple[str, ...]:
-    if warnings:
-        return ()
-    return ("No rule gave a warning. That is not yet a proof that the contrast is sound.",)
 
 
 def _contrast(figures: Mapping[str, go.Figure], tables: Mapping[str, DataFrame]) -> Section:

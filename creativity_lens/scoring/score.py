@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,7 +21,6 @@ from creativity_lens.activations.reading import (
     BATCH_SIZE,
     MAX_BATCH_TOKENS,
     Passage,
-    ReadBatch,
     read_batches,
     text_nll,
 )
@@ -148,7 +147,7 @@ def score_texts(
         model, passages, batch_size=batch_size, max_batch_tokens=max_batch_tokens
     )
     for batch in batches:
-        sums = _CosineSums(directions, chosen, batch, variant)
+        sums = CosineSums(directions, chosen, batch.chosen, variant)
         logits = read(
             model,
             batch.ids,
@@ -185,20 +184,35 @@ def _layers(model: LensModel, layers: int | Sequence[int] | None) -> tuple[int, 
     return tuple(check_layer(model, layer) for layer in layer_tuple(layers))
 
 
-class _CosineSums:
-    """Hooks that sum each row's per-token cosines at each layer."""
+class CosineSums:
+    """Hooks that sum each row's per-token cosines at each layer.
+
+    Args:
+        directions: one direction for each layer.
+        layers: where to read; `totals` has their order.
+        chosen: 1 for the tokens that count in the coming pass.
+        variant: `cosine` or `centred`.
+
+    Attributes:
+        totals: the sums, `[row, layer]`; divide them by the rows' numbers of chosen tokens.
+    """
 
     def __init__(
-        self, directions: DirectionSet, layers: tuple[int, ...], batch: ReadBatch, variant: Variant
+        self,
+        directions: DirectionSet,
+        layers: tuple[int, ...],
+        chosen: Int[Tensor, "row pos"],
+        variant: Variant = "cosine",
     ) -> None:
-        self.totals = np.zeros((len(batch.indices), len(layers)))
+        self.totals = np.zeros((len(chosen), len(layers)))
         self._directions = directions
         self._layers = layers
-        self._first = int(batch.chosen.any(dim=0).nonzero()[0])
-        self._chosen = batch.chosen[:, self._first :]
+        self._first = int(chosen.any(dim=0).nonzero()[0])
+        self._chosen = chosen[:, self._first :]
         self._centred = variant == "centred"
 
     def hooks(self) -> list[Hook]:
+        """One hook for each layer."""
         return [
             (resid_post(layer), self._hook([i for i, at in enumerate(self._layers) if at == layer]))
             for layer in dict.fromkeys(self._layers)

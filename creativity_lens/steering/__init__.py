@@ -1,4 +1,4 @@
 """What a user says about steering, turned into hooks.
 
-Imports: errors, models, hooks, generation, directions.
+Imports: errors, io, models, hooks, generation, directions.
 """

@@ -11,7 +11,11 @@ from creativity_lens.hooks.intervene import Intervention, Mode
 from creativity_lens.hooks.scope import Schedule, Scope
 from creativity_lens.models.chat import decode, render_prompt
 from creativity_lens.models.protocol import LensModel, check_layer
+from creativity_lens.steering.spec import Directions, SteeringSpec
 from creativity_lens.steering.steer import Around, Unit, interventions
+
+_UNSAID = (0.0, "relative", "add", "all", "constant", "zero")
+"""Strength, unit, mode, scope, schedule and around of a call that names none of them."""
 
 
 class Generation(NamedTuple):
@@ -29,7 +33,7 @@ def generate(
     prompts: Mapping[str, str] | Sequence[str],
     *,
     system: str | None = None,
-    directions: DirectionSet | None = None,
+    directions: Directions | None = None,
     layers: int | Sequence[int] | None = None,
     strength: float = 0.0,
     unit: Unit = "relative",
@@ -37,6 +41,7 @@ def generate(
     scope: str | Scope = "all",
     schedule: str | Schedule = "constant",
     around: Around = "zero",
+    spec: SteeringSpec | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     batch_size: int = 32,
@@ -51,8 +56,8 @@ def generate(
         model: any `LensModel`.
         prompts: user messages by id, or a plain list (ids are then "0", "1", …).
         system: a system message; None leaves it to the model's chat template.
-        directions: what to steer with; None does not steer.
-        layers: where to steer; needed with `directions`.
+        directions: what to steer with; None does not steer. Several sets by name go with a `spec`.
+        layers: where to steer; needed with `directions`, unless a `spec` says it.
         strength: how much, in `unit`.
         unit: `absolute` (the paper's lambda) or `relative` (share of the median token norm).
         mode: `add`, `ablate`, `clamp` or `rotate`.
@@ -60,6 +65,7 @@ def generate(
         schedule: how much of it at each generated token: `constant`, `ramp:16`, …; see
             `Schedule.parse`.
         around: what `ablate` and `clamp` count from: `zero` or the `midpoint` of the two classes.
+        spec: all of the steering, in place of `layers` to `around`.
         sampling: how tokens are drawn.
         seed: seed of the random streams.
         batch_size: rows that decode together.
@@ -71,7 +77,7 @@ def generate(
     Raises:
         DirectionMismatchError: the directions are another model's.
         InputError: no prompts, one that is blank or too long, a layer out of range, a strength
-            that is not finite, or directions without layers.
+            that is not finite, directions without layers, or a `spec` beside what it says itself.
     """
     if isinstance(prompts, str):
         raise InputError("prompts must be a list or a mapping; put the one prompt in a list.")
@@ -85,11 +91,25 @@ def generate(
     for name, prompt in named.items():
         if not prompt.strip():
             raise InputError(f"the prompt {name!r} is empty.")
+    owners: tuple[DirectionSet, ...] = ()
     chosen: tuple[Intervention, ...] = ()
-    if directions is not None:
+    if spec is not None:
+        said = (strength, unit, mode, str(scope), str(schedule), around)
+        if layers is not None or said != _UNSAID:
+            raise InputError(
+                "a spec says layers, strength, unit, mode, scope, schedule and around itself; give "
+                "one or the other."
+            )
+        if directions is None:
+            raise InputError("a spec steers along directions: give those that it names.")
+        owners = spec.sets(directions)
+        chosen = spec.interventions(directions)
+    elif directions is not None:
         if layers is None:
             raise InputError("name the layer to steer at.")
-        directions.check_model(model)
+        if not isinstance(directions, DirectionSet):
+            raise InputError("directions by name go with a spec; else give one DirectionSet.")
+        owners = (directions,)
         chosen = interventions(
             directions,
             layers=layers,
@@ -100,10 +120,12 @@ def generate(
             schedule=schedule,
             around=around,
         )
-        for one in chosen:
-            check_layer(model, one.layer)
     elif layers is not None or strength:
         raise InputError("steering needs directions: give them, or leave out layer and strength.")
+    for owner in owners:
+        owner.check_model(model)
+    for one in chosen:
+        check_layer(model, one.layer)
     requests = [
         Request(name, tuple(render_prompt(model, prompt, system=system)), chosen)
         for name, prompt in named.items()

@@ -228,13 +228,15 @@ def steering_hooks(chosen: Sequence[Intervention], *, device: str = "cpu") -> li
     """Hooks for `run_with_hooks` that apply interventions to every row; made for one pass.
 
     Raises:
-        InputError: an intervention on the response alone, which needs to know where it begins.
+        InputError: a scope or a schedule that asks where the prompt ends.
     """
-    if any(one.scope.part != "all" or one.scope.last is not None for one in chosen):
-        raise InputError(
-            "steering_hooks serves scopes that do not ask where the prompt ends; use steer() for "
-            "prompt and response."
-        )
+    for one in chosen:
+        whole = one.scope.part == "all" and one.scope.last is None
+        if not whole or one.schedule.kind != "constant":
+            raise InputError(
+                f"steering_hooks does not know where the prompt ends, as the scope {one.scope} "
+                f"with the schedule {one.schedule} asks; use steer() for it."
+            )
     return _counting_hooks(chosen, device, None)
 
 

@@ -7,6 +7,11 @@ from creativity_lens.stats import Interval
 
 Verdict = Literal["supported", "not supported", "with a caveat"]
 
+SAME_CONTRAST = (
+    "The ruler is made from the same contrast as the lever: whether people find the texts more "
+    "creative is another question."
+)
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -153,30 +158,38 @@ def steering_claim(
     n_prompts: int,
     random_changes: tuple[float, ...],
     rival: str,
+    random_name: str = "directions from the within-class covariance",
 ) -> Claim:
-    """A claim that steering raises the score that the unsteered model reads elsewhere."""
-    largest = max(random_changes, key=abs)
+    """A claim that steering raises the score that the unsteered model reads elsewhere.
+
+    At best `with a caveat`: the interval must lie above 0 and every random direction of the same
+    length (`random_changes`, named `random_name`; none is no null) must move the score less.
+    """
     verdict: Verdict = "not supported"
     if not change.low > 0:
         reason = "The interval of the change is not above 0."
+    elif not random_changes:
+        reason = "No random direction of the same length was tried: any push might do as much."
     elif not all(change.estimate > abs(value) for value in random_changes):
         reason = "Random directions of the same length move the score as far."
     else:
         verdict = "with a caveat"
         reason = (
             "The texts move the way the direction points, more than random directions move them. "
-            "The ruler is made from the same contrast as the lever: whether people find the texts "
-            f"more creative is another question. Cost: {cost.estimate:+.2f} nats a token "
+            f"{SAME_CONTRAST} Cost: {cost.estimate:+.2f} nats a token "
             f"[{cost.low:+.2f}, {cost.high:+.2f}]."
+        )
+    null = "not tried"
+    if random_changes:
+        null = (
+            f"{len(random_changes)} {random_name}, same length: the largest change is "
+            f"{max(random_changes, key=abs):+.3f}"
         )
     return Claim(
         statement=statement,
         estimate=change,
         unit=f"change of the score at layer {read_layer}, {n_prompts} prompts",
-        null=(
-            f"{len(random_changes)} directions from the within-class covariance, same length: the "
-            f"largest change is {largest:+.3f}"
-        ),
+        null=null,
         rival=rival,
         verdict=verdict,
         reason=reason,

@@ -1,0 +1,4 @@
+"""Long runs that survive being killed: the plan of batches, the store, the executor.
+
+Imports: errors, io.
+"""
