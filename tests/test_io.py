@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import re
 import stat
@@ -95,6 +96,16 @@ def test_json_is_sorted_indented_utf8(tmp_path):
     write_json(path, {"b": "é", "a": [1]})
     assert path.read_bytes().decode() == '{\n  "a": [\n    1\n  ],\n  "b": "é"\n}\n'
     assert read_json(path) == {"a": [1], "b": "é"}
+
+
+def test_json_has_no_nan_and_no_infinity(tmp_path):
+    path = tmp_path / "x.json"
+    write_json(path, {"a": [math.nan, 1.5], "b": {"c": (math.inf, -math.inf)}, "d": float("nan")})
+    assert json.loads(path.read_text(), parse_constant=pytest.fail) == {
+        "a": [None, 1.5],
+        "b": {"c": [None, None]},
+        "d": None,
+    }
 
 
 def test_csv_quotes_what_needs_it(tmp_path):

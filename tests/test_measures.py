@@ -244,7 +244,7 @@ BROKEN = {
         ("loop", "one_token", "not_words"),
     ),
     "one word": (  # by hand; too short for a loop
-        "the the the lamp the the the a",
+        "The the THE lamp The THE the a",
         "length",
         ("one_token",),
     ),

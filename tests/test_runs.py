@@ -514,6 +514,8 @@ def run_with(work, folder: Path, plan: tuple[Batch, ...] = PLAN, **callbacks):
 def test_another_order_of_batches_gives_the_same_tables(tmp_path, whole):
     run_with(toy_run.work, tmp_path, PLAN[::-1])
     assert_same(tmp_path, whole)
+    with RunStore.read(tmp_path) as store:
+        assert store.notes == ()
 
 
 def test_an_error_passes_through_and_the_batches_before_it_stay(tmp_path, whole):
@@ -631,6 +633,7 @@ def test_halving_is_logged_when_nobody_listens(tmp_path, caplog):
         (torch.OutOfMemoryError("Tried to allocate 2.00 GiB"), True),
         (RuntimeError("CUDA error: out of memory"), True),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to"), True),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),

@@ -15,7 +15,7 @@ from creativity_lens.models.chat import render_prompt
 from creativity_lens.models.identity import identity
 from creativity_lens.models.protocol import resid_post
 from creativity_lens.steering.generate import generate
-from creativity_lens.steering.steer import interventions, steer, steering_hooks
+from creativity_lens.steering.steer import applied, interventions, steer, steering_hooks
 from tests.fakes import of_another_model, random_directions, unchecked
 
 PROMPTS = {
@@ -242,6 +242,68 @@ def test_the_models_own_generate_is_steered_as_ours_is(
     assert theirs == [g.response_ids for g in ours]
     free = generate(model, PROMPTS, sampling=GREEDY)
     assert texts(ours) != texts(free)
+
+
+KINDS = [
+    {"mode": "clamp", "strength": 2.0, "schedule": "ramp:4"},
+    {"mode": "rotate", "strength": 1.5, "scope": "response/first:4"},
+    {"mode": "rotate", "strength": -3.0, "scope": "prompt"},
+    {"mode": "ablate", "strength": 1.0, "around": "midpoint", "schedule": "decay:3"},
+    {"mode": "add", "strength": 2.0, "scope": "last:2", "schedule": "pulse:3/1"},
+    {"mode": "add", "strength": -2.0, "scope": "12:30", "schedule": "stop:3"},
+    {"mode": "clamp", "strength": -2.0, "scope": "first:3"},
+]
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind.values())))
+def test_a_users_own_passes_count_scopes_and_schedules_as_generate_does(
+    model, directions, kind, use_cache
+):
+    """One row at a time: padding would count as tokens of the user's own pass."""
+    steering = {"layers": [0, 2], **kind}
+    prompts = {name: PROMPTS[name] for name in "ab"}
+    ours = generate(model, prompts, directions=directions, sampling=GREEDY, **steering)
+    with steer(model, directions, **steering):  # the second prompt starts the count afresh
+        theirs = [
+            bridge_generate(model, *left_pad([render_prompt(model, p)]), use_cache=use_cache)[0]
+            for p in prompts.values()
+        ]
+    assert theirs == [g.response_ids for g in ours]
+    assert texts(ours) != texts(generate(model, prompts, sampling=GREEDY))
+
+
+def test_applied_keeps_the_order_of_several_directions(model, directions, batch):
+    """What comes after a clamp moves the projection; what comes before does not."""
+    vector = directions.directions[1]
+    clamp, add = (
+        interventions(directions, layers=1, strength=s, unit="absolute", mode=m)
+        for s, m in ((5.0, "clamp"), (2.0, "add"))
+    )
+    real = batch.mask.bool()
+    for order, projection in ((clamp + add, 7.0), (add + clamp, 5.0)):
+        with applied(model, order):
+            found = residuals(model, *batch)[1][real] @ vector
+        torch.testing.assert_close(found, torch.full_like(found, projection), atol=1e-3, rtol=0)
+
+
+def test_strengths_mean_in_each_mode_what_the_table_says(directions):
+    """The residual norm of layer 1 is 3; its midpoint is made up too."""
+    vector, midpoint = directions.directions[1].double(), directions[1].midpoint.double()
+    found = {}
+    for mode in ("add", "ablate", "clamp", "rotate"):
+        for unit in ("absolute", "relative"):
+            (one,) = interventions(directions, layers=1, strength=0.5, unit=unit, mode=mode,
+                                   around="midpoint")  # fmt: skip
+            found[mode, unit] = one.strength
+            assert one.origin == pytest.approx(float(vector @ midpoint))
+    assert {unit: found["add", unit] for unit in ("absolute", "relative")} == {
+        "absolute": 0.5, "relative": 1.5
+    }  # fmt: skip
+    assert (found["ablate", "absolute"], found["ablate", "relative"]) == (0.5, 0.5)
+    assert (found["clamp", "absolute"], found["clamp", "relative"]) == (0.5, 1.5)
+    # arctan(1/2): adding half its norm turns a token at a right angle by as much.
+    assert (found["rotate", "absolute"], found["rotate", "relative"]) == (0.5, math.atan(0.5))
 
 
 def test_the_two_scopes_differ(model, directions):

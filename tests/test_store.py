@@ -158,12 +158,12 @@ def test_without_likelihood_there_is_none(llama, tmp_path):
 
 def test_the_provenance_says_where_the_numbers_come_from(llama, tmp_path):
     # Keys of notes become strings in the file, and 10 sorts before 9 then.
-    notes = {"context": "neutral", "seeds": {9: "a", 10: "b"}}
+    notes = {"context": "neutral", "seeds": {9: "a", 10: math.nan}}
     found = write_store(llama, PASSAGES, tmp_path / "s", span="last", notes=notes)
     assert found.provenance["model"] == identity(llama)
     assert found.provenance["hook"] == "resid_post"
     assert (found.provenance["span"], found.provenance["unit_tokens"]) == ("last", False)
-    assert found.provenance["notes"] == {"context": "neutral", "seeds": {"9": "a", "10": "b"}}
+    assert found.provenance["notes"] == {"context": "neutral", "seeds": {"9": "a", "10": None}}
     assert found.provenance["texts_sha256"] == passages_sha256(PASSAGES)
     assert passages_sha256(PASSAGES) != passages_sha256(PASSAGES[::-1])
     assert found.provenance["versions"]["torch"]

@@ -28,7 +28,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from creativity_lens.errors import DataError, InputError
-from creativity_lens.io import atomic_path, read_json, sha256_file, sha256_json, write_json
+from creativity_lens.io import (
+    atomic_path,
+    finite_json,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
 
 SCHEMA_VERSION = 1
 INDEX_FILE = "index.json"
@@ -80,8 +87,9 @@ class StoreWriter:
             "schema_version": SCHEMA_VERSION,
             "shards": [shard._asdict() for shard in self._shards],
         }
-        # As it will be read: JSON turns the keys of notes into strings, which sort differently.
-        content = json.loads(json.dumps(content))
+        # As it will be read: JSON turns the keys of notes into strings, which sort differently, and
+        # knows no NaN.
+        content = finite_json(json.loads(json.dumps(content)))
         write_json(self._home / INDEX_FILE, {**content, "sha256": sha256_json(content)})
 
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -245,7 +245,7 @@ def power(
         write_table(out, table)
     records = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
     if json:
-        terminal.print_json([_finite(record) for record in records])
+        terminal.print_json(records)
         return
     terminal.print_table(
         ("layer", "cosine of two halves", "pairs now", f"pairs for {stability:g}", "95 % interval"),
@@ -264,11 +264,3 @@ def power(
 
 def _count(value: float) -> str:
     return "no number" if math.isinf(value) else f"{value:,.0f}"
-
-
-def _finite(record: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no infinity: null stands for no number of pairs."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in record.items()
-    }

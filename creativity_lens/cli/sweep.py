@@ -44,18 +44,16 @@ def sweep(
     Example:
         creativity-lens sweep --config sweep.toml --run run --out sweep-report
     """
-    from creativity_lens.directions.direction import DirectionSet
-    from creativity_lens.directions.run_files import DIRECTIONS_FILE
     from creativity_lens.report.sweep import render_sweep
-    from creativity_lens.runs.sweep_config import check_against, load_sweep_config
+    from creativity_lens.runs.sweep_config import load_sweep_config
+    from creativity_lens.runs.sweep_inputs import sweep_inputs
     from creativity_lens.studies.claims import claim_record
     from creativity_lens.studies.sweep import sweep as run_sweep
 
     settings = load_sweep_config(config)
-    directions = DirectionSet.load(run / DIRECTIONS_FILE)
-    check_against(settings, len(directions))  # before the model is loaded
+    inputs = sweep_inputs(settings, run)  # before the model is loaded
     check_writable(out, folder=True)
-    lens = load(model or str(directions.provenance["model"]["name"]), device, dtype)
+    lens = load(model or str(inputs.directions.provenance["model"]["name"]), device, dtype)
     started = time.perf_counter()
     with terminal.staged_progress() as report_stage:
         result = run_sweep(

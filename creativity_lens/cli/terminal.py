@@ -16,6 +16,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from creativity_lens.io import finite_json
+
 notes = Console(stderr=True, highlight=False)
 results = Console(highlight=False, soft_wrap=True)
 
@@ -43,8 +45,8 @@ def fail(message: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A machine-readable result on stdout: plain JSON, no colour, no wrapping."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    """A machine-readable result on stdout: plain JSON, no colour, no wrapping, null for NaN."""
+    sys.stdout.write(json.dumps(finite_json(value), ensure_ascii=False) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

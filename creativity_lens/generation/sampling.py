@@ -72,13 +72,15 @@ def choose(
     """Draw one token for each row: the inverse of its cumulative distribution at its uniform.
 
     Raises:
-        ModelError: a logit is NaN, as when too strong a push overflows a half-precision model.
+        ModelError: a logit is NaN or plus infinity, as when too strong a push overflows a
+            half-precision model, or all logits of a row are minus infinity.
     """
     logits = logits.float()
     top = logits.amax(dim=-1, keepdim=True)  # NaN if any logit of the row is
-    if bool(torch.isnan(top).any()):
+    if not bool(torch.isfinite(top).all()):
         raise ModelError(
-            "the model's logits are NaN: lower the steering strength, or load it in float32."
+            "the model's logits are NaN or infinite: lower the steering strength, or load it in "
+            "float32."
         )
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)

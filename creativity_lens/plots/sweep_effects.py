@@ -148,8 +148,8 @@ def read_layer_figure(
         called, _, colour = RIVALS["opposite"]
         arms.append((backwards, called, colour, "solid", 0.1))
     called, _, colour = RIVALS["instruction"]
-    for name in rows_of(cells, kind="instruction")["cell_id"]:
-        arms.append((str(name), called, colour, "dash", 0.1))
+    for cell in rows_of(cells, kind="instruction").to_dict("records"):
+        arms.append((str(cell["cell_id"]), called, colour, "dash", 0.1))
     for cell in same_norm_controls(cells, chosen).to_dict("records"):
         called, _, colour = RIVALS[family(cell)]
         arms.append((str(cell["cell_id"]), called, colour, CONTROL_DASHES[family(cell)], 0.0))

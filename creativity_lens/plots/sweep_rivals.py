@@ -13,15 +13,16 @@ from plotly.subplots import make_subplots
 from creativity_lens.plots.draw import draw_forest, finished, names_in, needed, rows_of
 from creativity_lens.plots.style import CREATIVE, INK, NEUTRAL, NULL, RIVAL, UNCREATIVE, plain
 from creativity_lens.plots.sweep_cells import layer_name
+from creativity_lens.studies.sweep_claims import CALLED
 from creativity_lens.studies.sweep_effects import family
 
 RIVALS = {
-    "instruction": ("the creative instruction", "star-diamond", CREATIVE),
-    "temperature": ("temperature", "triangle-up", RIVAL),
-    "min_p": ("min-p", "triangle-down", RIVAL),
-    "within": ("random directions (within classes)", "x", NULL),
-    "shuffled": ("shuffled labels", "cross", NULL),
-    "unrelated": ("unrelated concepts", "diamond", NEUTRAL),
+    "instruction": (CALLED["instruction"], "star-diamond", CREATIVE),
+    "temperature": (CALLED["temperature"], "triangle-up", RIVAL),
+    "min_p": (CALLED["min_p"], "triangle-down", RIVAL),
+    "within": (CALLED["within"], "x", NULL),
+    "shuffled": (CALLED["shuffled"], "cross", NULL),
+    "unrelated": (CALLED["unrelated"], "diamond", NEUTRAL),
     "opposite": ("the same direction backwards", "square", UNCREATIVE),
 }
 """How each family of rivals is called and drawn."""

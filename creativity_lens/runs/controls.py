@@ -31,8 +31,6 @@ __all__ = ["CONTROL_PAIRS", "control_directions"]
 CONTROL_PAIRS = 24
 """Passage pairs that make the direction of a nuisance."""
 
-_SEED = 1
-
 _DRAWN = {"within": within_class_directions, "shuffled": shuffled_label_directions}
 
 
@@ -93,8 +91,10 @@ def control_directions(
             continue
         if texts is None:
             texts = paired_means(rows, keep(passages_in(rows, "as-generated"), "texts of the run"))
-        drawn = draw(texts.creative, texts.uncreative, max(numbers), seed=_SEED)
-        found |= {f"{kind}-{k}": named(drawn[k - 1]) for k in numbers}
+        for k in numbers:
+            # The number is the seed: a draw is the same, however many are drawn beside it.
+            (drawn,) = draw(texts.creative, texts.uncreative, 1, seed=k)
+            found[f"{kind}-{k}"] = named(drawn)
     for name in (name for name in wanted if name.startswith("unrelated:")):
         nuisance = name.removeprefix("unrelated:")
         passages, groups = nuisance_passages(

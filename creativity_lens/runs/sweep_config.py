@@ -152,7 +152,7 @@ class SweepConfig:
             seeds=top.integers("seeds", (0,), below=_LARGEST_SEED),
             read_layers=top.layers("read_layers", "all"),
             read_layer=top.integer("read_layer", None, at_least=0),
-            batch_tokens=top.integer("batch_tokens", 8192, at_least=1),
+            batch_tokens=top.integer("batch_tokens", 16384, at_least=1),
             nll_budget=top.number("nll_budget", 0.5, at_least=0.0),
             degenerate_budget=top.number("degenerate_budget", 0.1, at_least=0.0, at_most=1.0),
             directions=directions,

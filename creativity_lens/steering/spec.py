@@ -94,7 +94,7 @@ class SteeringStep:
         fields = dataclasses.fields(cls)
         needed = [f.name for f in fields if f.default is dataclasses.MISSING]
         _check_keys(value, known=[f.name for f in fields], needed=needed)
-        return cls(**value)
+        return cls(**{**value, "strength": _finite(value["strength"])})
 
     def to_dict(self) -> dict[str, Any]:
         """The step as plain values, as JSON takes them."""

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.directions.extract import ContrastRow
-from creativity_lens.directions.rereading import check_rows
-from creativity_lens.directions.run_files import CONTRAST_FILE, DIRECTIONS_FILE, load_run
+from creativity_lens.directions.run_files import CONTRAST_FILE, DIRECTIONS_FILE
 from creativity_lens.errors import MissingDependencyError
 from creativity_lens.io import (
     check_writable,
@@ -33,8 +32,9 @@ from creativity_lens.runs.plan import Item, plan_batches
 from creativity_lens.runs.rows import MetricRow
 from creativity_lens.runs.standing import Standing
 from creativity_lens.runs.store import RunStore
-from creativity_lens.runs.sweep_config import CREATIVITY, SweepConfig, check_against
-from creativity_lens.runs.sweep_prompts import SweepPrompt, prompt_table, sweep_prompts
+from creativity_lens.runs.sweep_config import CREATIVITY, SweepConfig
+from creativity_lens.runs.sweep_inputs import sweep_inputs
+from creativity_lens.runs.sweep_prompts import SweepPrompt, prompt_table
 from creativity_lens.runs.sweep_texts import metric_table, text_table
 from creativity_lens.runs.sweep_work import SweepWork
 from creativity_lens.studies.claims import Claim, claim_record
@@ -124,17 +124,12 @@ def sweep(
     note = on_note or _log.warning
     stages = Stages(on_progress)
     instructions = instructions or load_instructions()
-    directions, rows = load_run(run)
-    directions.check_model(model)
-    check_rows(rows)
-    n_layers = int(model.cfg.n_layers)
-    check_against(config, n_layers)
-    contrast = {row.premise_id for row in rows}
-    prompts = sweep_prompts(config, exclude=contrast, instructions=instructions)
-    cells = cells_of(config, n_layers)
-    further = {name: _directions_of(path) for name, path in config.direction_paths.items()}
-    for found in further.values():
+    inputs = sweep_inputs(config, run, instructions=instructions)
+    directions, rows, prompts, further = inputs
+    for found in (directions, *further.values()):
         found.check_model(model)
+    n_layers = int(model.cfg.n_layers)
+    cells = cells_of(config, n_layers)
     asked = config.rivals.instruction
     instruction = asked if isinstance(asked, str) else instructions.creative[0]
     embedder = _embedder(note)
@@ -161,7 +156,7 @@ def sweep(
             advance(1)
             tables = SweepTables(
                 cell_table(cells),
-                prompt_table(prompts, contrast),
+                prompt_table(prompts, inputs.premises),
                 texts,
                 metrics,
                 config.primary_layer(n_layers),
@@ -253,12 +248,12 @@ def _run(
 
 
 def _metric_row(
-    cell: str, prompt: str, seed: int, metric: str, layer: Any, value: float
+    cell: str, prompt: str, seed: Any, metric: str, layer: Any, value: float
 ) -> MetricRow:
-    # A missing layer is pandas' NA, which is equal to nothing.
-    return MetricRow(
-        cell, prompt, int(seed), metric, int(layer) if isinstance(layer, int) else None, value
-    )
+    import pandas as pd
+
+    # A missing layer is pandas' NA, which is equal to nothing; others are NumPy's integers.
+    return MetricRow(cell, prompt, int(seed), metric, None if pd.isna(layer) else int(layer), value)
 
 
 def _controls(
@@ -276,11 +271,6 @@ def _controls(
         )
         advance(len(names))
     return found
-
-
-def _directions_of(path: Path) -> DirectionSet:
-    """Directions from a file, or from the folder of a run."""
-    return DirectionSet.load(path / DIRECTIONS_FILE if path.is_dir() else path)
 
 
 def _embedder(note: Callable[[str], None]) -> Embedder | None:

@@ -168,13 +168,16 @@ def _grows(tables: SweepTables, best: dict[Any, Any], monotonicity: "DataFrame")
     for row in monotonicity.to_dict("records"):
         if any(str(row[name]) != str(best[name]) for name in ("mode", "direction", "layer")):
             continue
-        holds = row["spearman_low"] > 0 and row["n_strengths"] >= 3
+        holds = row["spearman_low"] > 0  # NaN with fewer than three strengths
         if row["n_strengths"] < 3:
             reason = "With fewer than three strengths there is no order to see."
         elif not holds:
             reason = "The interval of the correlation is not above 0."
         else:
             reason = f"The interval of the correlation is above 0. {SAME_CONTRAST}"
+        wrong = "no prompt has a correlation"
+        if row["n_prompts"]:
+            wrong = f"{row['wrong_way']:.0%} of prompts fall where they should rise"
         yield judged(
             f"The score rises with strength ({row['mode']} {row['direction']} at layer "
             f"{row['layer']}).",
@@ -184,10 +187,10 @@ def _grows(tables: SweepTables, best: dict[Any, Any], monotonicity: "DataFrame")
                 f"{tables.read_layer}, mean over {row['n_prompts']} prompts"
             ),
             null="0 if strength did not matter",
-            rival=f"{row['wrong_way']:.0%} of prompts fall where they should rise",
+            rival=wrong,
             verdict="supported" if holds else "not supported",
             reason=reason,
-            n_prompts=int(row["n_prompts"]),
+            n_prompts=int(row["n_prompts"]) if row["n_strengths"] >= 3 else None,
             lever=at_lever(best["layer"], tables.read_layer),
         )
 
