@@ -217,7 +217,7 @@ class _Maker:
             schedule="constant" if necessity else self.config.schedule,
             split="all" if kind == "steered" else "test",
             layers=tuple(range(self.n_layers)) if layer is None else (layer,),
-            around=self.config.around,
+            around=self.config.necessity.around if necessity else self.config.around,
         )
 
     def steered(self) -> Iterator[Cell]:

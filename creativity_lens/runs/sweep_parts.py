@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from creativity_lens.directions.nuisance import NUISANCES
 from creativity_lens.errors import DataError, InputError
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.hooks.scope import Schedule, Scope
 from creativity_lens.runs.toml_table import Table
+from creativity_lens.steering.steer import Around
 
 __all__ = ["Layers", "Necessity", "Rivals", "read_sampling", "read_schedule", "read_scope"]
 
@@ -132,11 +133,15 @@ class Necessity:
         controls: how many directions drawn from N(0, Σ_within) are removed in the same way.
         scope: from which tokens; all of them by default, since what is left in the prompt's tokens
             can be read by all that follow.
+        around: what is left: the projection of the `midpoint` of the two classes (mean ablation),
+            or `zero`. Texts of both classes have a large projection in common; to take that away
+            too would push the model to one side, and not only end the difference.
     """
 
     layers: tuple[int | str, ...]
     controls: int
     scope: str
+    around: Around
 
     @classmethod
     def read(cls, table: Table, *, instruction: bool) -> "Necessity":
@@ -160,7 +165,10 @@ class Necessity:
         if "each" in layers and any(isinstance(n, int) for n in layers):
             table.fail("layers", 'holds layers and "each", which names them: leave out either.')
         return cls(
-            layers, table.integer("controls", 1, at_least=0), read_scope(table, default="all")
+            layers,
+            table.integer("controls", 1, at_least=0),
+            read_scope(table, default="all"),
+            cast(Around, table.choice("around", "midpoint", get_args(Around))),
         )
 
 
