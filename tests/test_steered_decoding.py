@@ -105,7 +105,7 @@ def test_every_scope_is_the_same_in_the_loop_and_in_one_pass(model, ends, scope)
 
 
 @pytest.mark.legacy
-@pytest.mark.parametrize(("mode", "schedule"), zip(MODES, SCHEDULES, strict=True))
+@pytest.mark.parametrize(("mode", "schedule"), list(zip(MODES, SCHEDULES, strict=True)))
 def test_every_schedule_counts_in_the_loop_as_in_one_pass(model, ends, mode, schedule):
     steered = requests(*[(one(mode, scope="response", schedule=schedule),)] * 6)
     done, steps = check_against_one_pass(model, steered)

@@ -126,6 +126,7 @@ def test_a_file_is_read_as_its_mapping(write):
         "[rivals]\nwithin = 2\n",
     )
     assert load_sweep_config(path) == config(rivals={"within": 2})
+    assert load_sweep_config(path).folder == path.parent
 
 
 def test_the_order_of_a_list_of_numbers_says_nothing():
@@ -401,7 +402,9 @@ def test_ablation_has_shares_of_its_own():
     ]
     assert {c.unit for c in made if c.mode == "ablate"} == {"share"}
     # 2 directions, 2 layers, 2 strengths, in either mode.
-    assert Counter(c.mode for c in made if c.kind == "control") == {"clamp": 8, "ablate": 8}
+    controls = [c for c in made if c.kind == "control"]
+    assert Counter(c.mode for c in controls) == {"clamp": 8, "ablate": 8}
+    assert {c.strength for c in controls if c.mode == "ablate"} == {0.5, 1.0}
 
 
 def test_without_negative_strengths_a_control_goes_the_other_way():
@@ -563,6 +566,8 @@ def test_a_shipped_corpus_gives_each_premise_of_dev_and_test_once():
     assert len(found) == len(held_out)
     assert {p.premise_id: p.split for p in found} == held_out
     by_id = {pair.id: pair for pair in load_contrast("stories")}
+    first = {pair.premise_id: pair.id for pair in reversed(load_contrast("stories"))}
+    assert all(p.id == first[p.premise_id] for p in found)
     instructions = load_instructions()
     assert all(p.text == instructions.neutral_prompt(by_id[p.id]).user for p in found)
 

@@ -212,7 +212,7 @@ def _costs(figures: Figures, tables: Tables) -> Section:
                 "Lines join the strengths of one layer. The green stairs are the steered cells "
                 "that none beats in both. A rival above the stairs gives more for the same cost. "
                 "Bars are intervals; small marks are controls at other layers and strengths. The "
-                "instruction and hotter sampling put nothing into the model, so they have no KL. "
+                "instruction and hotter sampling add no vector and are left out of the KL panel. "
                 "When not to believe it: the stairs are the best of many cells on these very "
                 "prompts, so they flatter; the star was chosen on others and does not.",
                 without="No cell was measured on these prompts, so effect and cost are not drawn.",
