@@ -260,17 +260,28 @@ KINDS = [
 def test_a_users_own_passes_count_scopes_and_schedules_as_generate_does(
     model, directions, kind, use_cache
 ):
-    """One row at a time: padding would count as tokens of the user's own pass."""
+    """One row at a time: padding would count as tokens of the user's own pass.
+
+    The second prompt is as long as the first with its response: length alone cannot tell it apart.
+    """
     steering = {"layers": [0, 2], **kind}
     prompts = {name: PROMPTS[name] for name in "ab"}
     ours = generate(model, prompts, directions=directions, sampling=GREEDY, **steering)
-    with steer(model, directions, **steering):  # the second prompt starts the count afresh
+    with steer(model, directions, **steering):
         theirs = [
             bridge_generate(model, *left_pad([render_prompt(model, p)]), use_cache=use_cache)[0]
             for p in prompts.values()
         ]
     assert theirs == [g.response_ids for g in ours]
     assert texts(ours) != texts(generate(model, prompts, sampling=GREEDY))
+
+
+def test_texts_that_are_longer_by_one_each_are_new_prompts(model, directions):
+    rows = [torch.randint(3, 400, (1, n), generator=torch.Generator().manual_seed(n))
+            for n in range(5, 9)]  # fmt: skip
+    before = [residuals(model, row) for row in rows]
+    with steer(model, directions, scope="generated", **STRONG):
+        assert all(torch.equal(residuals(model, r), b) for r, b in zip(rows, before, strict=True))
 
 
 def test_applied_keeps_the_order_of_several_directions(model, directions, batch):

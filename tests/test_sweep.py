@@ -550,6 +550,15 @@ def test_a_sweep_of_other_settings_is_refused(llama, run, copied, changes, key):
     assert everything_below(copied) == before
 
 
+def test_other_budgets_choose_anew_among_the_same_texts(llama, run, small, copied, batches):
+    config = SweepConfig.from_dict(SMALL | {"nll_budget": 0.0, "degenerate_budget": 0.0})
+    result = sweep(llama, config, run=run, out=copied)
+    assert batches == []
+    assert_frame_equal(result.tables["texts"], small.result.tables["texts"])
+    before, after = (r.tables["pareto"]["affordable"].sum() for r in (small.result, result))
+    assert after < before
+
+
 def test_another_run_is_refused(llama, run, small, copied, directions, tmp_path):
     another = shutil.copytree(run, tmp_path / "another")
     replace(directions, directions=-directions.directions).save(another / "directions.safetensors")
@@ -844,6 +853,20 @@ layers = []
 
 def no_constant(name: str) -> float:
     raise AssertionError(f"{name} is not JSON")
+
+
+def test_ctrl_c_ends_the_command_and_says_how_to_go_on(
+    cli, loaded, run, tmp_path, write, monkeypatch
+):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep_work, "generate_batch", interrupt)
+    config = write("sweep.toml", TOML)
+    result = cli("sweep", "--config", config, "--run", run, "--out", tmp_path / "out")
+    assert result.code == 130
+    assert "the same command goes on" in result.err
+    assert not (tmp_path / "out" / "report.html").exists()
 
 
 def test_the_command_resumes_writes_a_report_and_prints_json(

@@ -55,23 +55,27 @@ def sweep(
     check_writable(out, folder=True)
     lens = load(model or str(inputs.directions.provenance["model"]["name"]), device, dtype)
     started = time.perf_counter()
-    with terminal.staged_progress() as report_stage:
-        result = run_sweep(
-            lens,
-            settings,
-            run=run,
-            out=out,
-            store=store,
-            manifest={"command": command_line()},
-            on_progress=report_stage,
-            on_batch=lambda progress, best: report_stage(
-                "generating and measuring",
-                progress.done_texts,
-                progress.n_texts,
-                _remark(progress, best),
-            ),
-            on_note=terminal.note,
-        )
+    try:
+        with terminal.staged_progress() as report_stage:
+            result = run_sweep(
+                lens,
+                settings,
+                run=run,
+                out=out,
+                store=store,
+                manifest={"command": command_line()},
+                on_progress=report_stage,
+                on_batch=lambda progress, best: report_stage(
+                    "generating and measuring",
+                    progress.done_texts,
+                    progress.n_texts,
+                    _remark(progress, best),
+                ),
+                on_note=terminal.note,
+            )
+    except KeyboardInterrupt:
+        terminal.note("Finished batches are kept: the same command goes on from them.")
+        raise
     write_text(out / "report.html", render_sweep(result, command=command_line()))
     report = str(out / "report.html")
     if json:

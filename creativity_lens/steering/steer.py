@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar, get_args
 
+from jaxtyping import Float
 from torch import Tensor
 
 from creativity_lens.directions.direction import Direction, DirectionSet
@@ -164,7 +165,7 @@ def steer(
 
     The prompt is what the model is given first: the columns of the first pass (or `prompt_length`,
     if you give it); all that follow are response, with or without a key-value cache. A pass over
-    several tokens that does not grow the sequence by one starts a new prompt. To read a prompt and
+    several tokens that is not the last one and one more token starts a new prompt. To read a prompt and
     its response in one pass, give `prompt_length`. Your batch's padding is not known here and
     counts as tokens.
 
@@ -259,22 +260,38 @@ class _Counted(RowInterventions):
         super().__init__([tuple(chosen)], [0], device=device)
         self._given = prompt_length
         self._seen = 0
+        self._last: Tensor | None = None
 
     def counting(self, function: Any) -> Any:
         """Wrap the hook at the first layer, so that it counts before it changes anything."""
 
         def counted(activation: Tensor, hook: Any = None) -> Any:
-            self._count(activation.shape[1])
+            self._count(activation)
             return function(activation, hook)
 
         return counted
 
-    def _count(self, width: int) -> None:
+    def _count(self, activation: Float[Tensor, "row pos d_model"]) -> None:
+        width = activation.shape[1]
         if self._seen and width == 1:  # one more token, with a key-value cache
-            self.aim(self._seen, 1)
             self._seen += 1
+            self._last = None  # what has a cache does not read the whole sequence again
+            self.aim(self._seen - 1, 1)
             return
-        if not self._seen or width != self._seen + 1:  # a new prompt
+        if not self._grows(activation):
             self._prompts.fill_(width if self._given is None else self._given)
-        self._seen = width  # else one more token, without a cache: the whole sequence again
+        self._seen, self._last = width, activation[:, -1].detach().clone()
         self.aim(0, width)
+
+    def _grows(self, activation: Float[Tensor, "row pos d_model"]) -> bool:
+        """Whether a pass holds all of the one before and one more token: no cache, no new prompt.
+
+        Its length alone does not tell: a new prompt may be longer by one. The token that was last
+        looks the same at this layer, since nothing was changed before it; rounding is far less
+        than a tenth.
+        """
+        last = self._last
+        if last is None or activation.shape[1] != self._seen + 1 or len(activation) != len(last):
+            return False
+        change = (activation[:, -2] - last).norm(dim=-1)
+        return bool((change <= 0.1 * last.norm(dim=-1)).all())

@@ -52,6 +52,8 @@ _log = logging.getLogger(__name__)
 
 ACTIVATIONS = "activations"
 MANIFEST_FILE = "manifest.json"
+BUDGETS = ("nll_budget", "degenerate_budget")
+"""Settings that a sweep may be gone on with after they were changed."""
 FEW_PROMPTS = 5
 
 OnBatch = Callable[[Progress, str], None]
@@ -144,7 +146,8 @@ def sweep(
         "neutral_prompt": dict(directions.provenance["neutral_prompt"]),
         "instruction": instruction,
     }
-    settings = config.to_dict()
+    # The budgets shape no text: another choice can be made of the same texts.
+    settings = {k: v for k, v in config.to_dict().items() if k not in BUDGETS}
     with RunStore.open(home, config={**settings, "provenance": provenance}) as kept:
         named = {CREATIVITY: directions, **further}
         named |= _controls(model, rows, directions, cells, store or Path(run) / ACTIVATIONS, stages)
