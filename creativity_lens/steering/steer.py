@@ -165,9 +165,9 @@ def steer(
 
     The prompt is what the model is given first: the columns of the first pass (or `prompt_length`,
     if you give it); all that follow are response, with or without a key-value cache. A pass over
-    several tokens that is not the last one and one more token starts a new prompt. To read a prompt and
-    its response in one pass, give `prompt_length`. Your batch's padding is not known here and
-    counts as tokens.
+    several tokens that is not the last one and one more token starts a new prompt. To read a
+    prompt and its response in one pass, give `prompt_length`. Your batch's padding is not known
+    here and counts as tokens.
 
     Args:
         model: any `LensModel` that the directions were extracted from.
