@@ -368,12 +368,56 @@ def test_a_spec_that_cannot_be_used(fails, steer, loaded, write, text, reason):
 
 def test_a_spec_for_other_directions(fails, steer, loaded, tmp_path):
     path = tmp_path / "spec.json"
-    for step, reason in (
-        (SteeringStep(1, 1.0, "poetry"), "step 1 names the direction 'poetry', but there is 'crea"),
-        (SteeringStep(N_LAYERS, 1.0), f"step 1: layer {N_LAYERS} is out of range"),
+    poetry, verse = SteeringStep(1, 1.0, "poetry"), SteeringStep(1, 1.0, "verse")
+    for steps, reason in (
+        (
+            (poetry,),
+            f"{path} steers along 'poetry', and --directions has 'creativity'; add --direc",
+        ),
+        ((poetry, verse), "steers along 'poetry', 'verse', and --directions has 'creativity'"),
+        ((SteeringStep(N_LAYERS, 1.0),), f"step 1: layer {N_LAYERS} is out of range"),
     ):
-        SteeringSpec((step,)).save(path)
+        SteeringSpec(steps).save(path)
         assert reason in fails(*steer("--spec", path))
+    assert loaded == []
+
+
+def test_directions_that_a_spec_was_not_written_for(fails, steer, loaded, found, tmp_path):
+    path = tmp_path / "spec.json"
+    other = replace(found, directions=-found.directions)
+    SteeringSpec((SteeringStep(1, 1.0),)).pinned(other).save(path)
+    message = fails(*steer("--spec", path))
+    assert "the directions 'creativity' are not those that the spec was written for" in message
+    assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--directions {0}", "--directions gives 'creativity' twice"),
+        ("--directions creativity={0}", "--directions gives 'creativity' twice"),
+        ("--directions plain={0}", "are for a --spec that names them"),
+        ("--directions ={0}", "takes FILE or NAME=FILE, got '={0}'"),
+        ("--directions plain=", "takes FILE or NAME=FILE, got 'plain='"),
+        ("--spec x --directions plain=nowhere", "no directions file at nowhere"),
+    ],
+)
+def test_directions_that_are_named_wrongly(fails, steer, directions, loaded, options, reason):
+    message = fails(*steer(*(word.format(directions) for word in options.split())))
+    assert reason.format(directions) in message
+    assert loaded == []
+
+
+def test_a_lone_name_without_a_spec(fails, steer, directions, loaded):
+    message = fails(*steer("--layer", 2, "--strength", 1, to=f"plain={directions}"))
+    assert "without it give one FILE" in message
+    assert loaded == []
+
+
+@pytest.mark.parametrize("mode", ["add", "rotate"])
+def test_a_midpoint_that_a_mode_does_not_have(fails, steer, loaded, mode):
+    message = fails(*steer("--layer", 2, "--strength", 1, "--mode", mode, "--around", "midpoint"))
+    assert f"{mode} counts from nothing: leave it out" in message
     assert loaded == []
 
 
@@ -816,6 +860,37 @@ def test_generate_steers_by_a_spec(run, steer, lens, found, tmp_path):
     assert SteeringSpec.from_dict(settings["spec"]) == spec
     words = ("layer", "strength", "unit", "mode", "scope", "schedule", "around")
     assert [settings[name] for name in words] == [None] * 7
+
+
+def test_generate_steers_along_directions_of_several_names(
+    run, steer, lens, found, folder, loaded, tmp_path
+):
+    """A bare file is `creativity`, and the path of a file may hold an equals sign."""
+    plain = replace(found, directions=found.directions.roll(1, dims=1))
+    files = {"plain": tmp_path / "plain.safetensors", "alien": tmp_path / "alien.safetensors"}
+    plain.save(files["plain"])
+    of_another_model(found, fingerprint=[1.0, 1.0]).save(files["alien"])  # which nothing uses
+    bare = tmp_path / "lr=3.safetensors"
+    found.save(bare)
+    sets = {"creativity": found, "plain": plain}
+    spec = SteeringSpec((SteeringStep(2, 1.0, "plain"), SteeringStep(6, 1.0))).pinned(sets)
+    path = tmp_path / "spec.json"
+    spec.save(path)
+    named = [word for name in files for word in ("--directions", f"{name}={files[name]}")]
+    arguments = [*steer("--spec", path, to=bare), *named]
+    place = arguments.index("--model")
+    del arguments[place : place + 2]
+    result = run(*arguments)
+    assert result.code == 0, result.err
+    assert loaded == [str(folder)]
+    prompts = {row["id"]: row["prompt"] for row in GOOD["generate"]}
+    sampling = Sampling(max_new_tokens=8)
+    expected = generate(lens, prompts, directions=sets, spec=spec, sampling=sampling)
+    responses = [row["response"] for row in read_jsonl(tmp_path / "new" / "out")]
+    assert responses == [text.response for text in expected]
+    only = SteeringSpec((SteeringStep(6, 1.0),))
+    without = generate(lens, prompts, directions=found, spec=only, sampling=sampling)
+    assert responses != [text.response for text in without]
 
 
 def test_strength_0_changes_no_token(run, command, lines, steer, tmp_path):

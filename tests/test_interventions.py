@@ -198,7 +198,9 @@ SCOPES = {
     "2:5": "..001110 00111000",
     "4:": "..000011 00001111",
     "prompt/1:4": "..011000 01110000",
-    "response/5:": "..000001 00000111",
+    "response/0:2": "..000110 00000110",
+    "response/1:": "..000011 00000011",
+    "response/1:2": "..000010 00000010",
     "all/6:7": "..000000 00000010",
 }
 PROMPTS, PADDING = [3, 5], [2, 0]
@@ -218,6 +220,14 @@ def test_a_scope_is_the_tokens_drawn_by_hand(text, expected):
     changed = apply(torch.zeros(2, 8, 1), *rows, prompts=PROMPTS, padding=PADDING)
     assert drawn(changed) == expected
     assert not changed[0, :2].any()
+
+
+@pytest.mark.parametrize("length", [1, 40])
+def test_a_range_of_a_response_is_the_same_however_long_the_prompt(length):
+    positions, prompts = torch.arange(60)[None], torch.tensor([[length]])
+    chosen = Scope.parse("response/0:8").mask(positions, prompts)
+    assert chosen[0].nonzero().flatten().tolist() == list(range(length, length + 8))
+    assert torch.equal(chosen, Scope.parse("response/first:8").mask(positions, prompts))
 
 
 @pytest.mark.parametrize(("text", "expected"), SCOPES.items())

@@ -21,6 +21,7 @@ SAMPLING = Sampling(max_new_tokens=10, temperature=1.0, top_p=0.9, min_p=0.01)
 GREEDY = Sampling(max_new_tokens=10, temperature=0.0)
 SCOPES = (
     "all", "prompt", "response", "first:4", "last:2", "response/first:3", "4:11", "prompt/2:", "8:",
+    "response/2:5",
 )  # fmt: skip
 SCHEDULES = ("ramp:4", "decay:2", "pulse:3/1", "stop:2")
 STRENGTHS = {"add": 40.0, "ablate": 1.0, "clamp": -30.0, "rotate": 0.9}

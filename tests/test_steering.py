@@ -1,5 +1,6 @@
 """Steering adds exactly what was asked, where it was asked, and leaves nothing behind."""
 
+import inspect
 import math
 from dataclasses import replace
 
@@ -10,11 +11,12 @@ from creativity_lens.errors import DirectionMismatchError, InputError
 from creativity_lens.generation import decode
 from creativity_lens.generation.sampling import Sampling
 from creativity_lens.hooks.intervene import Intervention
+from creativity_lens.hooks.scope import Scope
 from creativity_lens.models.batching import left_pad
 from creativity_lens.models.chat import render_prompt
 from creativity_lens.models.identity import identity
 from creativity_lens.models.protocol import resid_post
-from creativity_lens.steering.generate import generate
+from creativity_lens.steering.generate import _UNSAID, generate
 from creativity_lens.steering.steer import applied, interventions, steer, steering_hooks
 from tests.fakes import of_another_model, random_directions, unchecked
 
@@ -158,7 +160,14 @@ def test_strength_0_changes_no_token_and_no_bit(model, directions, batch, scope,
         assert torch.equal(residuals(model, *batch), before)
     unsteered = generate(model, PROMPTS, sampling=WILD)
     assert unsteered == generate(
-        model, PROMPTS, directions=directions, layers=1, unit=unit, scope=scope, sampling=WILD
+        model,
+        PROMPTS,
+        directions=directions,
+        layers=1,
+        strength=0.0,
+        unit=unit,
+        scope=scope,
+        sampling=WILD,
     )
 
 
@@ -248,6 +257,7 @@ KINDS = [
     {"mode": "clamp", "strength": 2.0, "schedule": "ramp:4"},
     {"mode": "rotate", "strength": 1.5, "scope": "response/first:4"},
     {"mode": "rotate", "strength": -3.0, "scope": "prompt"},
+    {"mode": "clamp", "strength": 2.0, "scope": "response/2:7"},
     {"mode": "ablate", "strength": 1.0, "around": "midpoint", "schedule": "decay:3"},
     {"mode": "add", "strength": 2.0, "scope": "last:2", "schedule": "pulse:3/1"},
     {"mode": "add", "strength": -2.0, "scope": "12:30", "schedule": "stop:3"},
@@ -284,6 +294,40 @@ def test_texts_that_are_longer_by_one_each_are_new_prompts(model, directions):
         assert all(torch.equal(residuals(model, r), b) for r, b in zip(rows, before, strict=True))
 
 
+def test_a_prompt_after_a_cached_generation_is_new_though_it_looks_like_more_of_the_last(llama):
+    """Rows of one token look alike at every position, so that nothing but the cache can tell."""
+    directions = random_directions(llama)
+    first, second = torch.full((1, 5), 7), torch.full((1, 5 + 10), 7)
+    before = residuals(llama, second)
+    with steer(llama, directions, scope="generated", **STRONG):
+        bridge_generate(llama, first, torch.ones_like(first))  # reads 5 and 9 more
+        assert torch.equal(residuals(llama, second), before)
+
+
+def test_a_prompt_that_is_longer_by_one_and_ends_alike_is_new(llama):
+    """Without attention a token looks the same after any others: tokens alone tell them apart."""
+    first, second = torch.tensor([[5, 6, 7, 8, 9]]), torch.tensor([[15, 16, 17, 18, 9, 20]])
+    blind = [("blocks.0.hook_attn_out", lambda activation, hook: 0 * activation)]
+    with llama.hooks(fwd_hooks=blind):
+        before = residuals(llama, second)
+        assert torch.equal(residuals(llama, first)[0, 0, -1], before[0, 0, 4])
+        with steer(llama, random_directions(llama), layers=0, strength=3.0, scope="generated"):
+            residuals(llama, first)
+            assert torch.equal(residuals(llama, second), before)
+
+
+def test_a_block_of_its_own_counts_afresh(llama):
+    """The limit that `steer` states: one token after another pass is a step, not a prompt."""
+    settings = {"scope": "generated", **STRONG}
+    directions, one = random_directions(llama), torch.tensor([[7]])
+    before = residuals(llama, one)
+    with steer(llama, directions, **settings):
+        residuals(llama, torch.tensor([[5, 6]]))
+        assert not torch.equal(residuals(llama, one), before)
+    with steer(llama, directions, **settings):
+        assert torch.equal(residuals(llama, one), before)
+
+
 def test_applied_keeps_the_order_of_several_directions(model, directions, batch):
     """What comes after a clamp moves the projection; what comes before does not."""
     vector = directions.directions[1]
@@ -303,11 +347,13 @@ def test_strengths_mean_in_each_mode_what_the_table_says(directions):
     vector, midpoint = directions.directions[1].double(), directions[1].midpoint.double()
     found = {}
     for mode in ("add", "ablate", "clamp", "rotate"):
+        counts = mode in ("ablate", "clamp")
+        around, origin = ("midpoint", float(vector @ midpoint)) if counts else ("zero", 0.0)
         for unit in ("absolute", "relative"):
             (one,) = interventions(directions, layers=1, strength=0.5, unit=unit, mode=mode,
-                                   around="midpoint")  # fmt: skip
+                                   around=around)  # fmt: skip
             found[mode, unit] = one.strength
-            assert one.origin == pytest.approx(float(vector @ midpoint))
+            assert one.origin == pytest.approx(origin)
     assert {unit: found["add", unit] for unit in ("absolute", "relative")} == {
         "absolute": 0.5, "relative": 1.5
     }  # fmt: skip
@@ -372,6 +418,8 @@ BAD = [
     ({"scope": "answer"}, "scope 'answer'; choose one of all, prompt, response"),
     ({"schedule": "ramp"}, "schedule ramp does not take these numbers"),
     ({"mode": "push"}, "mode 'push'; choose one of add, ablate, clamp, rotate"),
+    ({"around": "midpoint"}, "around=.midpoint. says what ablate and clamp count from; add counts"),
+    ({"around": "midpoint", "mode": "rotate"}, "rotate counts from nothing: leave it out"),
     ({"around": "mean"}, "origin 'mean'; choose one of zero, midpoint"),
 ]
 
@@ -415,9 +463,13 @@ def test_directions_of_another_model_are_an_error_that_names_both(model, directi
         (["fine", " \n"], {}, "prompt '1' is empty"),
         ({"x": ""}, {}, "prompt 'x' is empty"),
         (["word " * 400], {}, "row '0'.*context is 320; shorten"),
-        (["a"], {"layers": 1}, "steering needs directions"),
-        (["a"], {"strength": 1.0}, "steering needs directions"),
-        (["a"], {"strength": math.nan}, "steering needs directions"),
+        (["a"], {"layers": 1}, r"needs directions: give them, or leave out layers\."),
+        (["a"], {"strength": 1.0}, r"or leave out strength\."),
+        (["a"], {"strength": 0.0}, r"or leave out strength\."),
+        (["a"], {"strength": math.nan}, r"or leave out strength\."),
+        (["a"], {"mode": "ablate", "scope": "response"}, r"or leave out mode, scope\."),
+        (["a"], {"scope": Scope("prompt"), "unit": "absolute"}, r"or leave out unit, scope\."),
+        (["a"], {"schedule": "stop:1", "around": "midpoint"}, r"leave out schedule, around\."),
     ],
 )
 def test_generate_refuses_what_it_cannot_do(model, prompts, settings, message):
@@ -428,6 +480,30 @@ def test_generate_refuses_what_it_cannot_do(model, prompts, settings, message):
 def test_directions_need_a_layer(model, directions):
     with pytest.raises(InputError, match="name the layer"):
         generate(model, PROMPTS, directions=directions, strength=1.0)
+
+
+def test_a_prompt_cannot_have_fewer_than_no_columns(llama):
+    with (
+        pytest.raises(InputError, match="prompt_length must be at least 0, got -1"),
+        steer(llama, random_directions(llama), prompt_length=-1, **STRONG),
+    ):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("mode", ["add", "ablate", "clamp", "rotate"])
+def test_directions_and_a_layer_need_a_strength(llama, mode):
+    """Ablating with no word of how much must neither do nothing nor all of it."""
+    settings = {"directions": random_directions(llama), "layers": 1, "mode": mode}
+    with pytest.raises(InputError, match="say the strength to steer with"):
+        generate(llama, PROMPTS, **settings)
+    said = generate(llama, PROMPTS, strength=0.0, sampling=GREEDY, **settings)
+    # A strength of 0 that is said is meant; of clamp it is a value like any other.
+    assert (said == generate(llama, PROMPTS, sampling=GREEDY)) == (mode != "clamp")
+
+
+def test_what_counts_as_unsaid_are_the_defaults_of_the_signature():
+    parameters = inspect.signature(generate).parameters
+    assert {name: str(parameters[name].default) for name in _UNSAID} == _UNSAID
 
 
 # --- generate --------------------------------------------------------------------------------

@@ -187,6 +187,14 @@ def test_a_file_that_is_no_spec(write, text, reason):
         ('{"layer": 1, "strength": 1, "mode": ["add"]}', "unknown mode"),
         ('{"layer": 1, "strength": 1, "unit": "percent"}', "unknown unit 'percent'; choose one of"),
         ('{"layer": 1, "strength": 1, "around": 0}', "unknown around 0; choose one of zero, mid"),
+        (
+            '{"layer": 1, "strength": 1, "around": "midpoint"}',
+            "around='midpoint' says what ablate and clamp count from; add counts from nothing",
+        ),
+        (
+            '{"layer": 1, "strength": 1, "mode": "rotate", "around": "midpoint"}',
+            "rotate counts from nothing: leave it out",
+        ),
         ('{"layer": 1, "strength": 1, "scope": "answer"}', "scope: unknown scope 'answer'"),
         ('{"layer": 1, "strength": 1, "scope": null}', "scope: unknown scope None"),
         ('{"layer": 1, "strength": 1, "schedule": "ramp"}', "schedule: the schedule ramp does not"),
@@ -210,6 +218,72 @@ def test_a_strength_that_is_no_number(strength):
         SteeringStep(1, strength)
 
 
+# --- which directions it was written for ------------------------------------------------------
+
+
+def test_a_pinned_spec_comes_back_and_takes_the_directions_that_it_was_written_for(named, tmp_path):
+    pinned, path = SPEC.pinned(named), tmp_path / "spec.json"
+    assert (pinned.steps, set(pinned.directions_sha256)) == (STEPS, {"creativity", "plain"})
+    assert len(set(pinned.directions_sha256.values())) == 2
+    pinned.save(path)
+    assert SteeringSpec.load(path) == pinned != SPEC
+    assert pinned.pinned(named) == pinned
+    same(pinned.interventions(named), SPEC.interventions(named))
+    assert "directions_sha256" not in SPEC.to_dict()
+    assert hash(pinned) == hash(SPEC)
+
+
+@pytest.mark.parametrize(
+    "changed", ["directions", "mean_creative", "mean_uncreative", "residual_norms"]
+)
+def test_a_pinned_spec_refuses_other_numbers(named, changed):
+    pinned = SPEC.pinned(named)
+    values = getattr(named["plain"], changed).clone()
+    values[0] *= 1.001
+    other = named | {"plain": replace(named["plain"], **{changed: values})}
+    assert SPEC.interventions(other)
+    with pytest.raises(InputError, match="'plain' are not those that the spec was written for"):
+        pinned.interventions(other)
+    with pytest.raises(InputError, match="'plain' are not those"):
+        vllm_interventions(pinned, other)
+
+
+def test_a_digest_is_of_the_numbers_and_not_of_where_they_come_from(directions, tmp_path):
+    pinned = SteeringSpec(STEPS[:2]).pinned(directions)
+    moved = of_another_model(directions, name="elsewhere")
+    moved.save(tmp_path / "moved.safetensors")
+    again = type(directions).load(tmp_path / "moved.safetensors")
+    assert pinned.interventions(again)
+    with unchecked():
+        double = replace(directions, directions=directions.directions.double())
+        assert pinned.interventions(double)
+
+
+@pytest.mark.parametrize(
+    ("digests", "reason"),
+    [
+        ("[]", r"directions_sha256 must be an object of digests by name, got \[\]"),
+        ('{"poetry": "' + 64 * "0" + '"}', "directions_sha256 has 'poetry', a direction that no"),
+        ('{"creativity": "abc"}', "of 'creativity' must be 64 hexadecimal digits.*got 'abc'"),
+        ('{"creativity": "' + 64 * "G" + '"}', "must be 64 hexadecimal digits"),
+        ('{"creativity": 5}', "must be 64 hexadecimal digits.*got 5"),
+    ],
+)
+def test_digests_that_are_none(write, digests, reason):
+    text = '{"schema_version": 1, "steps": [' + STEP + '], "directions_sha256": ' + digests + "}"
+    path = write("spec.json", text)
+    with pytest.raises(DataError, match=reason) as caught:
+        SteeringSpec.load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_steps_may_be_a_list():
+    with unchecked():
+        listed = SteeringSpec(list(STEPS))
+    assert listed == SPEC
+    assert hash(listed) == hash(SPEC)
+
+
 # --- generating with it -----------------------------------------------------------------------
 
 
@@ -229,12 +303,14 @@ def test_generate_takes_a_spec_in_place_of_its_words(llama, directions, named):
 @pytest.mark.parametrize(
     "said",
     [
-        {"layers": 1}, {"strength": 1.0}, {"unit": "absolute"}, {"mode": "clamp"},
+        {"layers": 1}, {"strength": 1.0}, {"strength": 0.0}, {"unit": "absolute"},
+        {"mode": "clamp"},
         {"scope": "prompt"}, {"schedule": Schedule("stop", 3)}, {"around": "midpoint"},
     ],
 )  # fmt: skip
 def test_a_spec_leaves_nothing_to_say(llama, directions, said):
-    with pytest.raises(InputError, match=r"a spec says layers.*give one or the other"):
+    reason = rf"a spec says all of the steering itself; leave out {next(iter(said))}\."
+    with pytest.raises(InputError, match=reason):
         generate(llama, PROMPTS, directions=directions, spec=SPEC, **said)
 
 
@@ -370,6 +446,7 @@ def test_the_sum_is_exact_and_passes_the_validation_of_transformerlens(named):
         ((add(schedule="ramp:3"),), 6, "the schedule ramp:3 counts generated tokens"),
         ((add(schedule="stop:1"),), 6, "the schedule stop:1 counts"),
         ((add(scope="response"),), 6, "the scope response begins where the positions of a prompt"),
+        ((add(scope="response/0:2"),), 6, "the scope response/0:2 begins"),
         ((add(scope="response/first:1"),), 6, "the scope response/first:1 begins"),
         ((add(scope="2:"),), 6, "the scope 2: goes on into the generated tokens"),
         ((add(scope="2:"),), None, "the scope 2: goes on into the generated tokens"),

@@ -3,7 +3,7 @@
 import math
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,6 +28,10 @@ from creativity_lens.cli.presets import settle
 from creativity_lens.errors import InputError
 from creativity_lens.io import check_writable, read_jsonl, write_jsonl
 from creativity_lens.models.packaged import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from creativity_lens.directions.direction import DirectionSet
+    from creativity_lens.steering.spec import SteeringSpec
 
 _DEFAULTS = {
     "unit": "relative",
@@ -65,7 +69,12 @@ def generate(
     prompts: Annotated[Path, typer.Option(help="Prompts: JSONL with id and prompt.")],
     out: Annotated[Path, typer.Option(help="JSONL: the input with a response.")],
     directions: Annotated[
-        Path | None, typer.Option(help="Directions to steer with; unsteered if left out.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Directions to steer with; unsteered if left out. FILE, or NAME=FILE for a name "
+            "that --spec has (a bare FILE is `creativity`); repeat it for several.",
+        ),
     ] = None,
     layer: Annotated[
         list[int] | None, typer.Option(help="Layer to steer at; repeat it for several.")
@@ -91,7 +100,7 @@ def generate(
         str | None,
         typer.Option(
             help="Which tokens are steered: all, prompt, response, first:N, last:N (of the "
-            "prompt), START:STOP, or as in response/first:8. [default: all]"
+            "prompt), START:STOP (from 0), or as in response/first:8. [default: all]"
         ),
     ] = None,
     schedule: Annotated[
@@ -137,6 +146,9 @@ def generate(
 
         creativity-lens generate --prompts prompts.jsonl --out steered.jsonl \
             --directions run/directions.safetensors --spec steering.json
+
+        creativity-lens generate --prompts prompts.jsonl --out steered.jsonl --spec steering.json \
+            --directions run/directions.safetensors --directions plain=plain/directions.safetensors
     """
     from creativity_lens.directions.direction import DirectionSet
     from creativity_lens.generation.sampling import Sampling
@@ -152,9 +164,10 @@ def generate(
         "schedule": schedule,
         "around": around,
     }
-    _check_options(given, steers=directions is not None, spec=spec, preset=preset)
+    _check_options(given, steers=bool(directions), spec=spec, preset=preset)
+    files = _directions_files(directions or [], spec)
     chosen = {name: plain(value) for name, value in settle(preset, given, _DEFAULTS).items()}
-    if directions is None or spec is not None:
+    if not files or spec is not None:
         chosen = dict.fromkeys(chosen)
     elif chosen["layer"] is None or chosen["strength"] is None:
         raise InputError("steering needs --layer and --strength (or --preset paper, or --spec).")
@@ -162,16 +175,14 @@ def generate(
         raise InputError(f"--strength must be a finite number, got {chosen['strength']}.")
     sampling = Sampling(max_new_tokens, temperature, top_p, min_p)
     rows = _read_prompts(prompts)
-    found = DirectionSet.load(directions) if directions is not None else None
+    found = {name: DirectionSet.load(path) for name, path in files.items()}
     steering = _steering(found, chosen, spec)
-    default = str(found.provenance["model"]["name"]) if found is not None else DEFAULT_MODEL
-    lens = load(model or default, device, dtype)
+    lens = load(model or _model_name(found, steering.get("spec")), device, dtype)
     with terminal.progress_bar("generating", len(rows), "prompts") as advance:
         written = run_generation(
             lens,
             {row["id"]: row["prompt"] for row in rows},
             system=system,
-            directions=found,
             **steering,
             sampling=sampling,
             seed=seed,
@@ -213,7 +224,38 @@ def _check_options(
         raise InputError(f"the steering options {named or '--spec'} need --directions.")
 
 
-def _steering(found: Any, chosen: dict[str, Any], spec: Path | None) -> dict[str, Any]:
+def _directions_files(given: list[str], spec: Path | None) -> dict[str, Path]:
+    """The files of --directions by name, in the order given; one without a name is `creativity`.
+
+    Raises:
+        InputError: a name or a file that is blank, a name given twice, or names that nothing uses.
+    """
+    from creativity_lens.steering.spec import CREATIVITY
+
+    files: dict[str, Path] = {}
+    for text in given:
+        name, separator, file = (part.strip() for part in text.partition("="))
+        if not separator or Path(text).is_file():  # the path of a file may hold a "="
+            name, file = CREATIVITY, text
+        if not name or not file:
+            raise InputError(f"--directions takes FILE or NAME=FILE, got {text!r}.")
+        if name in files:
+            raise InputError(
+                f"--directions gives {name!r} twice, {str(files[name])!r} and {file!r}; name them "
+                f"apart, as in NAME=FILE (a bare FILE is {CREATIVITY!r})."
+            )
+        files[name] = Path(file)
+    if spec is None and files and set(files) != {CREATIVITY}:
+        raise InputError(
+            "several --directions, or directions by name, are for a --spec that names them; "
+            "without it give one FILE."
+        )
+    return files
+
+
+def _steering(
+    found: "dict[str, DirectionSet]", chosen: dict[str, Any], spec: Path | None
+) -> dict[str, Any]:
     """The steering as `steering.generate.generate` takes it.
 
     Whatever is wrong with it is an error here, before the model is loaded. Layers and scope are in
@@ -223,17 +265,30 @@ def _steering(found: Any, chosen: dict[str, Any], spec: Path | None) -> dict[str
     from creativity_lens.steering.spec import SteeringSpec
     from creativity_lens.steering.steer import interventions
 
-    if found is None:
+    if not found:
         return {}
     if spec is not None:
         read = SteeringSpec.load(spec)
+        missing = [name for name in read.names if name not in found]
+        if missing:
+            raise InputError(
+                f"{spec} steers along {', '.join(map(repr, missing))}, and --directions has "
+                f"{', '.join(map(repr, found))}; add --directions '{missing[0]}=FILE'."
+            )
         read.interventions(found)
-        return {"spec": read}
+        return {"directions": found, "spec": read}
     chosen["scope"] = str(Scope.parse(chosen["scope"]))
     chosen["schedule"] = str(Schedule.parse(chosen["schedule"]))
     steering = {"layers" if name == "layer" else name: value for name, value in chosen.items()}
-    interventions(found, **steering)
-    return steering
+    (directions,) = found.values()
+    interventions(directions, **steering)
+    return {"directions": directions, **steering}
+
+
+def _model_name(found: "dict[str, DirectionSet]", spec: "SteeringSpec | None") -> str:
+    """The model of the directions that are used, if there are any."""
+    names = [*(spec.names if spec is not None else ()), *found]
+    return str(found[names[0]].provenance["model"]["name"]) if names else DEFAULT_MODEL
 
 
 def _read_prompts(path: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Which tokens an intervention acts on, and how strongly at each step of a generation.
 
 Both are small frozen values that can be written as one word: `response`, `prompt/last:1`, `1:`;
-`constant`, `ramp:16`, `pulse:8/2`. Positions count real tokens from 0; padding has none.
+`constant`, `ramp:16`, `pulse:8/2`. Tokens are counted within their part, from 0; padding has no
+number.
 """
 
 import re
@@ -25,8 +26,8 @@ _SCOPE = re.compile(
 )
 _COUNT = re.compile(r"[0-9]{1,9}")
 _SCOPES = (
-    "all, prompt, response, first:N, last:N (of the prompt), START:STOP, or a part and one of "
-    "these, as in response/first:8"
+    "all, prompt, response, first:N, last:N (of the prompt), START:STOP (counted from 0), or a "
+    "part and one of these, as in response/first:8"
 )
 _SCHEDULES = "constant, ramp:N, decay:N, pulse:PERIOD/ON, stop:N"
 
@@ -36,7 +37,8 @@ class Scope:
     """The tokens of a row that are changed.
 
     As text: a part (`all`, `prompt`, `response`; `generated` means `response`), a choice, or
-    `part/choice`. The choices are `first:N`, `last:N` and `START:STOP`.
+    `part/choice`. The choices are `first:N`, `last:N` and `START:STOP`, which count within the
+    part: `response/0:8` and `response/first:8` are the same eight tokens, however long the prompt.
 
     Attributes:
         part: every token, the prompt's (up to and with the assistant header), or the response's.
@@ -45,8 +47,9 @@ class Scope:
         first: only the first so many tokens of the part.
         last: only the last so many tokens of the prompt. The end of a response is not known
             while it is written.
-        start: only from this position of the row on; the prompt's first token is 0.
-        stop: only before this position; None has no end.
+        start: only from this token of the part on. 0 is the part's first: of `response` the first
+            that is generated, of `prompt` and `all` the first of the row that is no padding.
+        stop: only before this token of the part; None has no end.
 
     Raises:
         InputError: an unknown part, more than one choice, a number below 1, an empty range, or
@@ -138,9 +141,9 @@ class Scope:
         if self.last is not None:
             chosen = chosen & (positions >= prompt_lengths - self.last)
         if self.start is not None:
-            chosen = chosen & (positions >= self.start)
+            chosen = chosen & (inside >= self.start)
         if self.stop is not None:
-            chosen = chosen & (positions < self.stop)
+            chosen = chosen & (inside < self.stop)
         return chosen
 
 

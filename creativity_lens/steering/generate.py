@@ -1,7 +1,7 @@
 """Generate text from prompts, steered or not."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.errors import InputError
@@ -14,8 +14,16 @@ from creativity_lens.models.protocol import LensModel, check_layer
 from creativity_lens.steering.spec import Directions, SteeringSpec
 from creativity_lens.steering.steer import Around, Unit, interventions
 
-_UNSAID = (0.0, "relative", "add", "all", "constant", "zero")
-"""Strength, unit, mode, scope, schedule and around of a call that names none of them."""
+_UNSAID = {
+    "layers": "None",
+    "strength": "None",
+    "unit": "relative",
+    "mode": "add",
+    "scope": "all",
+    "schedule": "constant",
+    "around": "zero",
+}
+"""What the settings of steering are, as text, in a call that names none of them."""
 
 
 class Generation(NamedTuple):
@@ -35,7 +43,7 @@ def generate(
     system: str | None = None,
     directions: Directions | None = None,
     layers: int | Sequence[int] | None = None,
-    strength: float = 0.0,
+    strength: float | None = None,
     unit: Unit = "relative",
     mode: Mode = "add",
     scope: str | Scope = "all",
@@ -58,7 +66,7 @@ def generate(
         system: a system message; None leaves it to the model's chat template.
         directions: what to steer with; None does not steer. Several sets by name go with a `spec`.
         layers: where to steer; needed with `directions`, unless a `spec` says it.
-        strength: how much, in `unit`.
+        strength: how much, in `unit`; needed with `layers`.
         unit: `absolute` (the paper's lambda) or `relative` (share of the median token norm).
         mode: `add`, `ablate`, `clamp` or `rotate`.
         scope: which tokens: `all`, `prompt`, `response`, `prompt/last:1`, …; see `Scope.parse`.
@@ -77,7 +85,8 @@ def generate(
     Raises:
         DirectionMismatchError: the directions are another model's.
         InputError: no prompts, one that is blank or too long, a layer out of range, a strength
-            that is not finite, directions without layers, or a `spec` beside what it says itself.
+            that is not finite, directions without layers and strength, settings of steering
+            without directions, or a `spec` beside what it says itself.
     """
     if isinstance(prompts, str):
         raise InputError("prompts must be a list or a mapping; put the one prompt in a list.")
@@ -91,37 +100,19 @@ def generate(
     for name, prompt in named.items():
         if not prompt.strip():
             raise InputError(f"the prompt {name!r} is empty.")
-    owners: tuple[DirectionSet, ...] = ()
-    chosen: tuple[Intervention, ...] = ()
-    if spec is not None:
-        said = (strength, unit, mode, str(scope), str(schedule), around)
-        if layers is not None or said != _UNSAID:
-            raise InputError(
-                "a spec says layers, strength, unit, mode, scope, schedule and around itself; give "
-                "one or the other."
-            )
-        if directions is None:
-            raise InputError("a spec steers along directions: give those that it names.")
-        owners = spec.sets(directions)
-        chosen = spec.interventions(directions)
-    elif directions is not None:
-        if layers is None:
-            raise InputError("name the layer to steer at.")
-        if not isinstance(directions, DirectionSet):
-            raise InputError("directions by name go with a spec; else give one DirectionSet.")
-        owners = (directions,)
-        chosen = interventions(
-            directions,
-            layers=layers,
-            strength=strength,
-            unit=unit,
-            mode=mode,
-            scope=scope,
-            schedule=schedule,
-            around=around,
-        )
-    elif layers is not None or strength:
-        raise InputError("steering needs directions: give them, or leave out layer and strength.")
+    owners, chosen = _steering(
+        directions,
+        spec,
+        {
+            "layers": layers,
+            "strength": strength,
+            "unit": unit,
+            "mode": mode,
+            "scope": scope,
+            "schedule": schedule,
+            "around": around,
+        },
+    )
     for owner in owners:
         owner.check_model(model)
     for one in chosen:
@@ -144,3 +135,34 @@ def generate(
         )
         for c in completions
     ]
+
+
+def _steering(
+    directions: Directions | None, spec: SteeringSpec | None, settings: Mapping[str, Any]
+) -> tuple[tuple[DirectionSet, ...], tuple[Intervention, ...]]:
+    """The sets that are used and what is done along them; none of either without directions.
+
+    Raises:
+        InputError: settings that would have no effect, or too few of them.
+    """
+    said = ", ".join(name for name, value in settings.items() if str(value) != _UNSAID[name])
+    if spec is not None:
+        if said:
+            raise InputError(f"a spec says all of the steering itself; leave out {said}.")
+        if directions is None:
+            raise InputError("a spec steers along directions: give those that it names.")
+        return spec.sets(directions), spec.interventions(directions)
+    if directions is None:
+        if said:
+            raise InputError(f"steering needs directions: give them, or leave out {said}.")
+        return (), ()
+    if not isinstance(directions, DirectionSet):
+        raise InputError("directions by name go with a spec; else give one DirectionSet.")
+    if settings["layers"] is None:
+        raise InputError("name the layer to steer at.")
+    if settings["strength"] is None:
+        raise InputError(
+            "say the strength to steer with, as a number in the unit; 0 leaves the texts as they "
+            "are (in the mode clamp it is a value like any other)."
+        )
+    return (directions,), interventions(directions, **settings)

@@ -8,14 +8,16 @@ directions themselves stay in their own files. As JSON:
                 "unit": "relative", "scope": "response", "schedule": "ramp:16",
                 "around": "zero"}]}
 
-`layer` and `strength` must be there; the rest has the defaults of `SteeringStep`.
+`layer` and `strength` must be there; the rest has the defaults of `SteeringStep`. Beside `steps`
+there may be `directions_sha256`, an object of digests by the name of a direction, as
+`SteeringSpec.pinned` writes it: the spec then takes no other directions under these names.
 """
 
 import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, SupportsIndex, get_args
 
 from creativity_lens.directions.direction import DirectionSet
@@ -23,7 +25,8 @@ from creativity_lens.errors import DataError, InputError
 from creativity_lens.hooks.intervene import MODES, Intervention, Mode
 from creativity_lens.hooks.scope import Schedule, Scope
 from creativity_lens.io import read_json, write_json
-from creativity_lens.steering.steer import Around, Unit, intervention
+from creativity_lens.steering.digests import check_digests, digest
+from creativity_lens.steering.steer import Around, Unit, check_around, intervention
 
 SCHEMA_VERSION = 1
 CREATIVITY = "creativity"
@@ -36,6 +39,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "unit": get_args(Unit),
     "around": get_args(Around),
 }
+_KEYS = ("schema_version", "steps", "directions_sha256")
+_NEEDED = _KEYS[:2]
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,12 @@ class SteeringStep:
         unit: `absolute` or `relative`; see `absolute_strength` for what it is in each mode.
         scope: which tokens, as text; see `Scope.parse`. A `Scope` is kept as its text.
         schedule: how much of it at each generated token; see `Schedule.parse`.
-        around: what `ablate` and `clamp` count from: `zero` or the `midpoint` of the two classes.
+        around: what `ablate` and `clamp` count from: `zero` or the `midpoint` of the two classes;
+            `zero` of the other modes.
 
     Raises:
-        InputError: a value of another type or out of range; the message names the key.
+        InputError: a value of another type, out of range, or without effect in the mode; the
+            message names the key.
     """
 
     layer: int
@@ -78,6 +85,7 @@ class SteeringStep:
                 raise InputError(
                     f"unknown {name} {getattr(self, name)!r}; choose one of {', '.join(allowed)}."
                 )
+        check_around(self.mode, self.around)
         # One text for one meaning, so that equal steps compare equal.
         object.__setattr__(self, "scope", _canonical("scope", Scope.parse, self.scope))
         object.__setattr__(self, "schedule", _canonical("schedule", Schedule.parse, self.schedule))
@@ -123,9 +131,21 @@ class SteeringSpec:
 
     Attributes:
         steps: what is done; none leaves the model alone.
+        directions_sha256: digests of directions by the name that steps have for them; a set of
+            other numbers is refused. A name that is missing takes any.
+
+    Raises:
+        InputError: a digest that is none, or of a direction that no step names.
     """
 
     steps: tuple[SteeringStep, ...]
+    directions_sha256: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))  # a list too is what people write
+        object.__setattr__(
+            self, "directions_sha256", check_digests(self.directions_sha256, self.names)
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,7 +159,7 @@ class SteeringSpec:
         another direction was written for that one, and must not quietly get this.
 
         Raises:
-            InputError: a step names a direction that is not there.
+            InputError: a step names a direction that is not there, or one of another digest.
         """
         there = {CREATIVITY: directions} if isinstance(directions, DirectionSet) else directions
         for number, step in enumerate(self.steps, start=1):
@@ -148,7 +168,27 @@ class SteeringSpec:
                     f"step {number} names the direction {step.direction!r}, but there is "
                     f"{', '.join(map(repr, there)) or 'none'}; give directions of that name."
                 )
+        for name, wanted in self.directions_sha256.items():
+            if (found := digest(there[name])) != wanted:
+                raise InputError(
+                    f"the directions {name!r} are not those that the spec was written for: their "
+                    f"digest is {found[:12]}…, its directions_sha256 says {wanted[:12]}…; give "
+                    "those, or take the entry out of the spec."
+                )
         return tuple(there[step.direction] for step in self.steps)
+
+    def pinned(self, directions: Directions) -> "SteeringSpec":
+        """The spec with the digests of the directions that it names, so that it takes no others.
+
+        A digest is the SHA-256 of the numbers that steering depends on (directions, class means,
+        residual norms), not of a file: where they come from does not count.
+
+        Raises:
+            InputError: see `sets`.
+        """
+        owners = zip(self.steps, self.sets(directions), strict=True)
+        digests = {step.direction: digest(owner) for step, owner in owners}
+        return dataclasses.replace(self, directions_sha256=digests)
 
     def interventions(self, directions: Directions) -> tuple[Intervention, ...]:
         """What the steps do, in their order, as `Request.interventions` takes it.
@@ -157,7 +197,8 @@ class SteeringSpec:
             directions: a lone set, known as `creativity`, or sets by name.
 
         Raises:
-            InputError: a direction or a layer that is not there; the message names the step.
+            InputError: a direction or a layer that is not there, or a direction of another digest;
+                the message names the step or the direction.
         """
         found = []
         for number, (step, owner) in enumerate(
@@ -171,10 +212,11 @@ class SteeringSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """The spec as plain values, as JSON takes them."""
+        digests = {"directions_sha256": dict(self.directions_sha256)}
         return {
             "schema_version": SCHEMA_VERSION,
             "steps": [step.to_dict() for step in self.steps],
-        }
+        } | (digests if self.directions_sha256 else {})
 
     @classmethod
     def from_dict(cls, value: Any) -> "SteeringSpec":
@@ -191,7 +233,7 @@ class SteeringSpec:
                 f"schema_version is {value['schema_version']!r}; this version of creativity_lens "
                 f"reads {SCHEMA_VERSION}."
             )
-        _check_keys(value, known=("schema_version", "steps"), needed=("schema_version", "steps"))
+        _check_keys(value, known=_KEYS, needed=_NEEDED)
         if not isinstance(value["steps"], list | tuple):
             raise InputError(f"steps must be a list, got {value['steps']!r}.")
         steps = []
@@ -200,7 +242,8 @@ class SteeringSpec:
                 steps.append(SteeringStep.from_dict(step))
             except InputError as error:
                 raise InputError(f"step {number}: {error}") from error
-        return cls(tuple(steps))
+        names = [step.direction for step in steps]
+        return cls(tuple(steps), check_digests(value.get("directions_sha256", {}), names))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file, atomically; the same spec gives the same bytes."""

@@ -9,14 +9,11 @@ the median norm at layer 8 of the packaged model.
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeVar, get_args
-
-from jaxtyping import Float
-from torch import Tensor
+from typing import Literal, TypeVar, get_args
 
 from creativity_lens.directions.direction import Direction, DirectionSet
 from creativity_lens.errors import InputError
-from creativity_lens.hooks.intervene import MODES, Intervention, Mode, RowInterventions
+from creativity_lens.hooks.intervene import MODES, Intervention, Mode
 from creativity_lens.hooks.scope import Schedule, Scope
 from creativity_lens.models.protocol import (
     Hook,
@@ -25,6 +22,7 @@ from creativity_lens.models.protocol import (
     layer_tuple,
     model_device,
 )
+from creativity_lens.steering.passes import EMBED, asks_for_prompt, counting_hooks
 
 Unit = Literal["absolute", "relative"]
 Around = Literal["zero", "midpoint"]
@@ -60,6 +58,15 @@ def absolute_strength(
     return math.atan(strength) if mode == "rotate" else strength * direction.residual_norm
 
 
+def check_around(mode: Mode, around: Around) -> None:
+    """Raise InputError for a mode that has no projection to count from the midpoint."""
+    if around == "midpoint" and mode in ("add", "rotate"):
+        raise InputError(
+            f"around={around!r} says what ablate and clamp count from; {mode} counts from nothing: "
+            "leave it out."
+        )
+
+
 def intervention(
     direction: Direction,
     *,
@@ -80,7 +87,7 @@ def intervention(
         scope: which tokens; see `Scope.parse`.
         schedule: how much of it at each generated token; see `Schedule.parse`.
         around: what `ablate` and `clamp` count from: `zero`, or the `midpoint` of the two class
-            means (mean ablation).
+            means (mean ablation). `add` and `rotate` count from nothing and leave it unused.
 
     Raises:
         InputError: a strength that is not finite, or an unknown word.
@@ -126,11 +133,12 @@ def interventions(
 
     Raises:
         InputError: a layer out of range or named twice, a strength that is not finite, an unknown
-            unit, mode, scope or schedule.
+            unit, mode, scope or schedule, or a midpoint for a mode that counts from nothing.
     """
     chosen = layer_tuple(layers)
     if len(set(chosen)) != len(chosen):
         raise InputError(f"a layer is named twice in {chosen}; add the strengths instead.")
+    check_around(mode, around)
     return tuple(
         intervention(
             directions[layer],
@@ -165,9 +173,15 @@ def steer(
 
     The prompt is what the model is given first: the columns of the first pass (or `prompt_length`,
     if you give it); all that follow are response, with or without a key-value cache. A pass over
-    several tokens that is not the last one and one more token starts a new prompt. To read a
+    several tokens that are not those of the last one and one more starts a new prompt. To read a
     prompt and its response in one pass, give `prompt_length`. Your batch's padding is not known
     here and counts as tokens.
+
+    Only passes are seen, so two things look like others. A pass over a single token, after any
+    other pass, is a step with a cache: a new prompt of one token counts as response. A pass over
+    several tokens with a cache, such as the second turn of a chat, is a new prompt whose first
+    token is counted 0. Neither matters to the scope `all` with a constant schedule. For each such
+    prompt open a block of its own, which counts afresh, or hand the whole text to `generate`.
 
     Args:
         model: any `LensModel` that the directions were extracted from.
@@ -216,12 +230,23 @@ def applied(
         chosen: what is done, in this order at each layer.
         prompt_length: columns of the prompt, padding included, if the first pass holds more.
 
+    Yields:
+        The model.
+
     Raises:
-        InputError: a layer out of range.
+        InputError: a layer out of range, or a negative `prompt_length`.
     """
+    if prompt_length is not None and prompt_length < 0:
+        raise InputError(f"prompt_length must be at least 0, got {prompt_length}.")
     for one in chosen:
         check_layer(model, one.layer)
-    with model.hooks(fwd_hooks=_counting_hooks(chosen, model_device(model), prompt_length)):
+    hooks = counting_hooks(
+        chosen,
+        model_device(model),
+        prompt_length=prompt_length,
+        sees_tokens=any(map(asks_for_prompt, chosen)) and EMBED in getattr(model, "hook_dict", {}),
+    )
+    with model.hooks(fwd_hooks=hooks):
         yield model
 
 
@@ -232,66 +257,9 @@ def steering_hooks(chosen: Sequence[Intervention], *, device: str = "cpu") -> li
         InputError: a scope or a schedule that asks where the prompt ends.
     """
     for one in chosen:
-        whole = one.scope.part == "all" and one.scope.last is None
-        if not whole or one.schedule.kind != "constant":
+        if asks_for_prompt(one):
             raise InputError(
                 f"steering_hooks does not know where the prompt ends, as the scope {one.scope} "
                 f"with the schedule {one.schedule} asks; use steer() for it."
             )
-    return _counting_hooks(chosen, device, None)
-
-
-def _counting_hooks(
-    chosen: Sequence[Intervention], device: Any, prompt_length: int | None
-) -> list[Hook]:
-    rows = _Counted(chosen, device, prompt_length)
-    # One set of hooks fires in every pass: the first of them counts the columns.
-    return [
-        (name, rows.counting(fn) if i == 0 else fn) for i, (name, fn) in enumerate(rows.hooks())
-    ]
-
-
-class _Counted(RowInterventions):
-    """Interventions on one row that serves all, which sees by itself what each pass holds."""
-
-    def __init__(
-        self, chosen: Sequence[Intervention], device: Any, prompt_length: int | None
-    ) -> None:
-        super().__init__([tuple(chosen)], [0], device=device)
-        self._given = prompt_length
-        self._seen = 0
-        self._last: Tensor | None = None
-
-    def counting(self, function: Any) -> Any:
-        """Wrap the hook at the first layer, so that it counts before it changes anything."""
-
-        def counted(activation: Tensor, hook: Any = None) -> Any:
-            self._count(activation)
-            return function(activation, hook)
-
-        return counted
-
-    def _count(self, activation: Float[Tensor, "row pos d_model"]) -> None:
-        width = activation.shape[1]
-        if self._seen and width == 1:  # one more token, with a key-value cache
-            self._seen += 1
-            self._last = None  # what has a cache does not read the whole sequence again
-            self.aim(self._seen - 1, 1)
-            return
-        if not self._grows(activation):
-            self._prompts.fill_(width if self._given is None else self._given)
-        self._seen, self._last = width, activation[:, -1].detach().clone()
-        self.aim(0, width)
-
-    def _grows(self, activation: Float[Tensor, "row pos d_model"]) -> bool:
-        """Whether a pass holds all of the one before and one more token: no cache, no new prompt.
-
-        Its length alone does not tell: a new prompt may be longer by one. The token that was last
-        looks the same at this layer, since nothing was changed before it; rounding is far less
-        than a tenth.
-        """
-        last = self._last
-        if last is None or activation.shape[1] != self._seen + 1 or len(activation) != len(last):
-            return False
-        change = (activation[:, -2] - last).norm(dim=-1)
-        return bool((change <= 0.1 * last.norm(dim=-1)).all())
+    return counting_hooks(chosen, device)

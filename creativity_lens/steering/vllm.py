@@ -32,8 +32,8 @@ def vllm_interventions(
 ) -> dict[str, dict[str, Any]]:
     """The spec in the shape that `bridge.run_with_cache(ids, intervene=…)` takes on vLLM.
 
-    Steps at one layer over the same tokens are one sum. Steps that change nothing (strength 0) are
-    left out, in any mode.
+    Steps at one layer over the same tokens are one sum. Steps that change nothing are left out, in
+    any mode: those of strength 0, but of `clamp`, where 0 is a value.
 
     Args:
         spec: what is to be done.
@@ -95,7 +95,7 @@ def _positions(one: Intervention, number: int, prompt_length: int | None) -> lis
     if prompt_length is not None:
         columns = torch.arange(prompt_length)[None]
         return columns[scope.mask(columns, torch.tensor([[prompt_length]]))].tolist()
-    if end is None or scope.last is not None:
+    if end is None:
         raise _refused(number, f"the scope {scope} needs prompt_length")
     return list(range(scope.start or 0, end))
 
