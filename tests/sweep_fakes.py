@@ -9,7 +9,7 @@ What is planted, as a change against the unsteered cell, read at layer 4 (`READ_
     within-2                score -0.1 s    nll 8 s²     kl 10 s²
     shuffled-1              score 0.04 s    nll 4 s²     kl 5 s²
     unrelated:formality     score 0.1 s     nll 5 s²     kl 4 s²
-    instruction             score 0.03      nll 0.1
+    instruction             score 0.03      nll 0.1     kl 0.12
     temperature/1.2, /1.5   score 0.005, 0.01      nll 0.15, 0.6
     min_p/0.02, /0.1        score 0.002, 0.001     nll 0.05, -0.05
     ablate … /instruction   score of the instruction less what is lost: 0.012 at L3, 0.027 at all
@@ -61,7 +61,7 @@ class Planted(NamedTuple):
 
 
 OTHERS = {
-    "instruction": Planted(0.03, 0.1),
+    "instruction": Planted(0.03, 0.1, 0.12),
     "temperature/1.2": Planted(0.005, 0.15),
     "temperature/1.5": Planted(0.01, 0.6),
     "min_p/0.02": Planted(0.002, 0.05),

@@ -21,11 +21,12 @@ import pytest
 import torch
 
 from creativity_lens.errors import DataError, InputError, ModelError
+from creativity_lens.io import sha256_json
 from creativity_lens.runs.database import transaction
 from creativity_lens.runs.execute import BatchResult, execute
-from creativity_lens.runs.memory import is_out_of_memory
+from creativity_lens.runs.memory import is_out_of_memory, rows_of_logits
 from creativity_lens.runs.plan import Batch, Item, plan_batches
-from creativity_lens.runs.rows import MetricRow, Seconds, TextRow, utf8
+from creativity_lens.runs.rows import Attempt, MetricRow, Seconds, TextRow, utf8
 from creativity_lens.runs.store import FILE, RunStore
 from tests import toy_run
 
@@ -93,17 +94,25 @@ def after_batches(process: "subprocess.Popen[str]", n: int) -> None:
         assert process.stdout.readline(), process.stderr.read()
 
 
+def kill_in(start, folder: Path, n: int) -> None:
+    """Run `n` batches, and kill the process in the middle of the work on the next."""
+    process = start(folder, n)
+    after_batches(process, n)
+    assert process.stdout.readline() == "asleep\n"
+    process.kill()
+    process.communicate()
+
+
 # The plan
 
 
-def row(n: int, n_tokens: int, group: str = "g", prompt: str = "p") -> Item:
-    return Item((f"c{n}", prompt, 0), group, n_tokens, prompt)
+def row(n: int, n_tokens: int, prompt: str = "p") -> Item:
+    return Item((f"c{n}", prompt, 0), n_tokens, prompt)
 
 
 def random_items(chance: random.Random) -> list[Item]:
     return [
-        row(n, chance.randint(1, 40), chance.choice("ab"), chance.choice("pqr"))
-        for n in range(chance.randint(1, 40))
+        row(n, chance.randint(1, 40), chance.choice("pqr")) for n in range(chance.randint(1, 40))
     ]
 
 
@@ -112,18 +121,15 @@ def fits(items: tuple[Item, ...], budget: int) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_a_plan_holds_each_item_once_within_budget_group_and_order(seed):
+def test_a_plan_holds_each_item_once_within_budget_and_in_order(seed):
     chance = random.Random(seed)
     items, budget = random_items(chance), chance.randint(1, 200)
     batches = plan_batches(items, token_budget=budget)
     assert sorted(i.key for b in batches for i in b.items) == sorted(i.key for i in items)
     assert all(fits(b.items, budget) for b in batches)
-    assert all(len({i.group for i in b.items}) == 1 for b in batches)
     assert len({b.id for b in batches}) == len(batches)
-    for group in {i.group for i in items}:
-        flat = [i for b in batches for i in b.items if i.group == group]
-        given = [i for i in items if i.group == group]
-        assert flat == sorted(given, key=lambda i: (i.n_tokens, i.prompt_key, items.index(i)))
+    flat = [i for b in batches for i in b.items]
+    assert flat == sorted(items, key=lambda i: (i.n_tokens, i.prompt_key, items.index(i)))
     assert batches == plan_batches(list(items), token_budget=budget)
 
 
@@ -175,11 +181,10 @@ def test_an_item_longer_than_the_budget_stands_alone():
     assert [[i.n_tokens for i in b.items] for b in batches] == [[5, 5], [99], [99]]
 
 
-def test_rows_with_one_prompt_stand_together_and_groups_in_the_order_given():
-    items = [row(n, 4, "ba"[n % 2], "pq"[n // 2 % 2]) for n in range(8)]
+def test_rows_with_one_prompt_stand_together():
+    items = [row(n, 4, "qp"[n % 2]) for n in range(8)]
     batches = plan_batches(items, token_budget=8)
-    found = [(b.items[0].group, {i.prompt_key for i in b.items}) for b in batches]
-    assert found == [("b", {"p"}), ("b", {"q"}), ("a", {"p"}), ("a", {"q"})]
+    assert [{i.prompt_key for i in b.items} for b in batches] == [{"p"}, {"p"}, {"q"}, {"q"}]
 
 
 def test_a_batch_id_is_known_for_ever():
@@ -260,6 +265,109 @@ def test_a_batch_that_was_half_written_when_it_was_killed_is_taken_back(tmp_path
         assert store.done() == {"first", "second"}
 
 
+def resumed(folder: Path) -> tuple[list[int], list[str], list[str]]:
+    """Go on to the end: how many items each call had, the notes, and those of the progress."""
+    calls, notes, seen = [], [], []
+
+    def counted(items):
+        calls.append(len(items))
+        return toy_run.work(items)
+
+    run_with(counted, folder, on_progress=lambda p: seen.append(p.note), on_note=notes.append)
+    return calls, notes, seen
+
+
+def stored_notes(folder: Path) -> list[str]:
+    with RunStore.read(folder) as store:
+        return [note for _, note in store.notes]
+
+
+# The plan begins with 4 batches of 5 rows (50 tokens) and one of 4 (40); all others are smaller.
+SIZES = [len(batch.items) for batch in PLAN]
+HALVED = "run in 2 parts because a session was killed"
+
+
+def test_a_batch_that_a_session_was_killed_in_is_halved_and_so_is_what_is_as_large(
+    start, tmp_path, whole
+):
+    """As by a system that is out of memory, which raises nothing in the process that it kills."""
+    kill_in(start, tmp_path, 0)
+    calls, notes, seen = resumed(tmp_path)
+    assert calls == [*[3, 2] * 4, *SIZES[4:]]
+    (note,) = notes
+    assert note.startswith("the last session was killed in the middle of a batch, with 5 texts at ")
+    assert "\n" not in note
+    assert seen == [note] * (len(PLAN) + 1)
+    assert stored_notes(tmp_path) == [HALVED] * 4
+    assert_same(tmp_path, whole)
+
+
+def test_a_batch_that_kills_again_is_halved_again(start, tmp_path, whole):
+    kill_in(start, tmp_path, 0)
+    kill_in(start, tmp_path, 0)  # with 3 rows of 10 tokens
+    calls, notes, _ = resumed(tmp_path)
+    assert calls[:14] == [*[2, 1, 2] * 4, 2, 2]
+    assert "with 3 texts at a time" in notes[0]
+    assert_same(tmp_path, whole)
+
+
+def test_a_kill_among_batches_that_fit_halves_one_batch_alone(start, tmp_path, whole):
+    """Whoever is killed often, but not for want of memory, must not come down to single texts."""
+    kill_in(start, tmp_path, 1)
+    kill_in(start, tmp_path, 1)  # the second batch in parts, and whole again in the third
+    calls, notes, _ = resumed(tmp_path)
+    assert calls == [3, 2, *SIZES[3:]]
+    assert "with 5 texts at a time" in notes[0]
+    assert stored_notes(tmp_path) == [HALVED] * 2
+    assert_same(tmp_path, whole)
+
+
+def test_what_was_too_big_is_known_after_another_kill(start, tmp_path, whole):
+    kill_in(start, tmp_path, 0)
+    kill_in(start, tmp_path, 2)  # 3 rows went through, and are what it is killed in
+    calls, _, _ = resumed(tmp_path)
+    assert calls == [2, 1, 2, 3, 2, *SIZES[4:]]
+    assert_same(tmp_path, whole)
+
+
+def test_a_kill_in_a_single_text_is_said_and_nothing_can_be_halved(tmp_path):
+    plan = plan_batches([row(n, 10) for n in range(3)], token_budget=10)
+    with RunStore.open(tmp_path, config=CONFIG) as store:
+        store.begin_attempt(Attempt(plan[0].id, 1, 10, 0, None))
+    notes = []
+    run_with(toy_run.work, tmp_path, plan, on_note=notes.append)
+    (note,) = notes
+    assert "killed in the middle of a single text" in note
+    assert stored_notes(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("shapes"), SystemExit()])
+def test_an_orderly_end_halves_nothing(error, tmp_path, whole):
+    noted: list[Attempt | None] = []
+
+    def stopped(items):
+        with RunStore.read(tmp_path) as store:
+            noted.append(store.attempt())
+        if len(noted) == 2:
+            raise error
+        return toy_run.work(items)
+
+    with pytest.raises(type(error)):
+        run_with(stopped, tmp_path)
+    assert noted == [
+        Attempt(PLAN[0].id, 5, 50, 0, None),
+        Attempt(PLAN[1].id, 5, 50, 50, None),
+    ]
+    with RunStore.read(tmp_path) as store:
+        assert store.attempt() is None
+    calls, notes, _ = resumed(tmp_path)
+    assert calls == SIZES[1:]
+    assert notes == []
+    with RunStore.read(tmp_path) as store:
+        assert store.attempt() is None
+    assert_same(tmp_path, whole)
+
+
 def test_a_journal_left_alone_does_not_reach_a_new_store(copy):
     (copy / f"{FILE}-journal").write_bytes(b"of another file")
     (copy / f".{FILE}.abc.part").write_bytes(b"half")
@@ -279,7 +387,9 @@ def test_ctrl_c_ends_a_run_at_once_and_it_goes_on_later(start, tmp_path, whole):
     assert errors.rstrip().endswith("KeyboardInterrupt")
     assert set(contents(folder)) == {FILE, "run.lock"}  # no journal, no owner
     assert done(folder) == {batch.id for batch in PLAN[:2]}
-    toy_run.run(folder)
+    calls, notes, _ = resumed(folder)
+    assert calls == SIZES[2:]  # nothing is halved for it
+    assert notes == []
     assert_same(folder, whole)
 
 
@@ -317,7 +427,8 @@ def test_another_config_is_named_by_its_keys_and_nothing_is_touched(copy, whole)
     assert contents(copy) == before
     assert (
         "layers was [1, 2] and is now [1, 3]; new.a was absent and is now true; "
-        "sampling.seed was 0 and is now 7. Choose another --out" in str(caught.value)
+        "sampling.seed was 0 and is now 7. Choose another --out, undo the change"
+        in str(caught.value)
     )
     with pytest.raises(InputError, match=r"is now absent; and 2 more\. Choose"):
         RunStore.open(copy, config={"a": 1, "b": 2})
@@ -328,8 +439,55 @@ def test_another_config_is_named_by_its_keys_and_nothing_is_touched(copy, whole)
     assert_same(copy, whole)
 
 
+def begun(folder: Path, config) -> None:
+    """A run with one batch."""
+    with RunStore.open(folder, config=config) as store:
+        store.commit_batch("first", [], [], Seconds(0.0, 0.0))
+
+
+A, B = "a" * 64, "b" * 64
+NAMES = {"of.file_sha256": "the file f.txt", "model.dtype": "the model's dtype"}
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        ({"of": {"file_sha256": B}}, "config: the file f.txt has changed since the run began. "),
+        ({"model": {"dtype": "bf16"}}, 'the model\'s dtype was "f32" and is now "bf16". '),
+        ({"of": {"other": B}}, "config: of.file_sha256 has changed since the run began; of.other "),
+        # Another n has other digests: that is no change of the file.
+        ({"n": 2, "of": {"file_sha256": B}}, "config: n was 1 and is now 2. "),
+        ({"n": A}, f'config: n was 1 and is now "{A}". '),
+    ],
+)
+def test_what_has_changed_is_said_in_the_words_that_were_given(now, said, tmp_path):
+    config = {"of": {"file_sha256": A}, "model": {"dtype": "f32"}, "n": 1}
+    begun(tmp_path, config)
+    names = {} if "other" in now.get("of", {}) else NAMES
+    with pytest.raises(InputError) as caught:
+        RunStore.open(tmp_path, config=config | now, names=names)
+    assert said in str(caught.value)
+
+
+def test_a_run_without_a_batch_takes_another_config(tmp_path):
+    """A first start that fails must not hold the folder for ever."""
+    with RunStore.open(tmp_path, config={"a": 1}) as store:
+        store.begin_attempt(Attempt("of another plan", 5, 50, 0, None))
+    with RunStore.open(tmp_path, config=CONFIG, resume=False) as store:
+        assert store.attempt() is None
+        assert store.config == CONFIG
+        assert store.config_sha256 == sha256_json(CONFIG)
+    begun(tmp_path, CONFIG)
+    with pytest.raises(InputError, match="another config: a was absent and is now 1"):
+        RunStore.open(tmp_path, config={"a": 1})
+    with pytest.raises(InputError, match="holds a run already"):
+        RunStore.open(tmp_path, config=CONFIG, resume=False)
+    with RunStore.read(tmp_path) as store:
+        assert store.config == CONFIG
+
+
 def test_true_is_not_one_and_a_config_must_be_json(tmp_path):
-    RunStore.open(tmp_path, config={"a": 1}).close()
+    begun(tmp_path, {"a": 1})
     with pytest.raises(InputError, match="a was 1 and is now true"):
         RunStore.open(tmp_path, config={"a": True})
     with pytest.raises(InputError, match="plain JSON"):
@@ -547,7 +705,7 @@ def test_work_must_return_the_texts_that_were_asked_for(tmp_path):
     def forgetful(items):
         return toy_run.work(items[1:])
 
-    with pytest.raises(InputError, match=r"asked for 4 texts and got 3, differing at \('cell-0'"):
+    with pytest.raises(InputError, match=r"asked for 5 texts and got 4, differing at \('cell-0'"):
         run_with(forgetful, tmp_path)
     assert done(tmp_path) == set()
 
@@ -580,6 +738,45 @@ def test_memory_that_runs_out_halves_the_batch_and_changes_nothing(tmp_path):
         said = "run in 3 parts because memory ran out"
         assert store.notes == tuple((batch.id, said) for batch in plan)
         assert store.seconds() == (0.5 * 9, 0.25 * 9)
+
+
+def test_no_more_rows_than_asked_for_are_worked_on_at_once(tmp_path, whole):
+    calls, notes = [], []
+
+    def counted(items):
+        calls.append(len(items))
+        return toy_run.work(items)
+
+    run_with(counted, tmp_path, max_rows=2, on_note=notes.append)
+    # Five in three parts as equal as can be, four in two, three in two, two in one.
+    assert sorted(calls[:3]) == [1, 2, 2]
+    assert len(calls) == sum(-(-size // 2) for size in SIZES)
+    assert max(calls) == 2
+    assert notes == stored_notes(tmp_path) == []  # it is planned, and no shortage
+    assert_same(tmp_path, whole)
+    with pytest.raises(InputError, match="max_rows must be at least 1, got 0"):
+        run_with(toy_run.work, tmp_path, max_rows=0)
+
+
+def test_parts_of_a_batch_are_halved_like_a_batch(tmp_path, whole):
+    calls = []
+
+    def greedy(items):
+        calls.append(len(items))
+        if len(items) > 2:
+            raise MemoryError
+        return toy_run.work(items)
+
+    run_with(greedy, tmp_path, PLAN[:1], max_rows=4, on_note=lambda note: None)
+    assert calls == [2, 3, 2, 1]
+    assert stored_notes(tmp_path) == ["run in 3 parts because memory ran out"]
+
+
+def test_the_logits_that_are_kept_take_four_gibibytes_at_most():
+    # SmolLM2: 49,152 tokens; 4 GiB / (48 · 49,152 · 4 bytes) = 455.1
+    assert rows_of_logits(48, 49_152) == 455
+    assert rows_of_logits(2**15, 2**15) == 1  # exactly
+    assert rows_of_logits(10**6, 10**6) == 1
 
 
 def test_what_a_failed_attempt_made_is_gone_before_the_next(tmp_path):

@@ -8,8 +8,12 @@ import pandas as pd
 import pytest
 
 from creativity_lens.errors import DataError, InputError
-from creativity_lens.stats import bootstrap_weights, mean_interval
-from creativity_lens.studies.sweep_choice import Budgets, layer_verdicts, pareto, recommend
+from creativity_lens.stats import Interval, bootstrap_weights, mean_interval
+from creativity_lens.studies import probe_claims
+from creativity_lens.studies.claims import SAME_CONTRAST
+from creativity_lens.studies.probe_tables import read_interval, spread
+from creativity_lens.studies.sweep_budgets import Budgets
+from creativity_lens.studies.sweep_choice import layer_verdicts, pareto, recommend
 from creativity_lens.studies.sweep_claims import sweep_claims
 from creativity_lens.studies.sweep_effects import (
     SweepTables,
@@ -319,16 +323,92 @@ def test_lowering_the_score_is_not_working():
     cells = [cell("unsteered", "unsteered"), pushed("steered", "creativity", 3, -0.2)]
     tables = planted(cells=cells_frame(cells))
     row = only(layer_verdicts(tables, effects(tables)), layer=3)
-    assert row["verdict"] == "nothing"
-    assert "lowers the score at -0.2" in row["reason"]
+    assert row["verdict"] == "not shown"
+    assert row["reason"] == "no strength above 0 was run; lowers the score at -0.2"
+
+
+def layer_5(**settings) -> dict:
+    """What is said of layer 5, where strengths do nothing unless they are planted."""
+    tables = planted(**settings)
+    return only(layer_verdicts(tables, effects(tables)), layer=5)
+
+
+def at_layer_5(**plant: Planted) -> dict[str, Planted]:
+    """Cells of layer 5 by strength: `p2` is +0.2, `m2` is -0.2."""
+    return {
+        f"add/creativity/L5/{name.replace('p', '+0.').replace('m', '-0.')}": planted
+        for name, planted in plant.items()
+    }
 
 
 def test_a_layer_of_broken_texts_breaks_though_its_likelihood_is_fine():
-    plant = {f"add/creativity/L5/{s}": Planted(0.1, 0.0, 0.0, 0.5) for s in ("+0.2", "+0.4")}
-    tables = planted(plant=plant)
-    row = only(layer_verdicts(tables, effects(tables)), layer=5)
+    broken = Planted(0.0, 0.0, 0.0, 0.5)
+    row = layer_5(plant=at_layer_5(p2=broken, p4=broken))
     assert row["verdict"] == "breaks"
     assert "at +0.2, +0.4" in row["reason"]
+
+
+@pytest.mark.parametrize(
+    ("plant", "verdict", "says"),
+    [
+        # Only backwards is it too dear.
+        ({"m2": Planted(-0.05, 2.0)}, "nothing", "within budget"),
+        # Too dear where it first raises the score, but not before.
+        ({"p2": Planted(0.1, 2.0), "p4": Planted(0.2, 4.0)}, "not shown", "only: at +0.2, +0.4"),
+        # Too dear before it raises the score.
+        ({"p2": Planted(0.0, 2.0), "p4": Planted(0.2, 4.0)}, "breaks", "at +0.2, +0.4"),
+        # What the strongest breaks does not matter, if a weaker one works.
+        ({"p2": Planted(0.1, 0.1), "p4": Planted(0.0, 4.0)}, "works", "at +0.2"),
+    ],
+)
+def test_a_layer_breaks_only_where_it_should_have_raised_the_score_by_then(plant, verdict, says):
+    row = layer_5(plant=at_layer_5(**plant))
+    assert row["verdict"] == verdict
+    assert says in row["reason"]
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(0.01, "nothing"), (0.05, "not shown")])
+def test_a_layer_does_nothing_only_if_its_intervals_are_narrow(tables, size, verdict):
+    # Of six dev prompts three rise and three fall by as much: the interval of the mean 0 is about
+    # 1.96 · size / √6 = 0.8 · size either way. The best cell changes 0.04.
+    metrics = tables.metrics.copy()
+    there = metrics["cell_id"].str.startswith("add/creativity/L5") & (metrics["metric"] == "score")
+    turn = metrics["prompt_id"].str[1:].astype(int) // 2 % 2
+    metrics.loc[there, "value"] += size * (1 - 2 * turn[there])
+    shaken = tables._replace(metrics=metrics)
+    row = only(layer_verdicts(shaken, effects(shaken)), layer=5)
+    assert row["verdict"] == verdict
+    assert ("half of the best cell's change" in row["reason"]) == (verdict == "nothing")
+
+
+def test_without_a_cell_that_raises_the_score_no_layer_is_told_to_do_nothing():
+    lowering = {c: Planted(-0.01) for c in sweep_cells()["cell_id"] if "add/creativity" in c}
+    lowering |= at_layer_5(p1=Planted(-0.1), p2=Planted(-0.1), p4=Planted(-0.1))
+    assert layer_5(plant=lowering)["verdict"] == "not shown"
+
+
+@pytest.mark.parametrize(("n_dev", "known"), [(1, False), (2, False), (4, False), (5, True)])
+def test_fewer_than_five_dev_prompts_say_nothing_of_a_layer(n_dev, known):
+    tables = planted(n_prompts=2 * n_dev)
+    found = layer_verdicts(tables, effects(tables))
+    assert (set(found["verdict"]) == {"unknown"}) == (not known)
+    if not known:
+        assert found["reason"].str.contains(f"too few dev prompts: {n_dev}, and 5").all()
+
+
+def test_a_score_that_is_known_on_few_prompts_says_nothing_of_a_layer(tables):
+    dev = tables.prompts["prompt_id"][tables.prompts["split"] == "dev"]
+    few = tables
+    for prompt in dev[:2]:
+        for s in ("-0.2", "+0.1", "+0.2", "+0.4"):
+            where = {"cell_id": f"add/creativity/L3/{s}", "prompt_id": prompt, "metric": "score"}
+            few = edited(few, math.nan, **where)
+    row = only(layer_verdicts(few, effects(few)), layer=3)
+    # +0.4 is beyond the budget whatever its score; nothing weaker is known to raise it.
+    assert row["verdict"] == "breaks"
+    lenient = only(layer_verdicts(few, effects(few), Budgets(nll=1.0)), layer=3)
+    assert lenient["verdict"] == "unknown"
+    assert "fewer than 5 dev prompts" in lenient["reason"]
 
 
 @pytest.mark.parametrize(
@@ -465,6 +545,19 @@ def test_the_front_by_hand(tables, changes):
     assert len(table) == 13
 
 
+def test_loops_do_not_beat_unsteered_text(tables):
+    # A loop is likelier than unsteered text, and scores a little more.
+    loop = {"add/creativity/L5/-0.2": Planted(0.001, -0.3, 0.0, 1.0)}
+    looping = planted(plant=loop)
+    table, plain = (pareto(one, effects(one)) for one in (looping, tables))
+    assert not only(table, cell_id="add/creativity/L5/-0.2")["on_front"]
+    assert only(table, cell_id="unsteered")["on_front"]
+    assert table["on_front"].tolist() == plain["on_front"].tolist()
+    lenient = pareto(looping, effects(looping), Budgets(degenerate=1.0))
+    assert only(lenient, cell_id="add/creativity/L5/-0.2")["on_front"]
+    assert not only(lenient, cell_id="unsteered")["on_front"]
+
+
 def test_the_front_is_what_no_other_cell_beats():
     plant = {}
     random = np.random.default_rng(3)
@@ -505,6 +598,8 @@ def comparisons(tables, changes):
     [
         # The steered path is (0.05, 0.02), (0.2, 0.04); the instruction costs 0.1 at most.
         ("instruction", "nll", 0.1, 0.02 + 0.05 / 0.15 * 0.02, 0.03),
+        # In KL the steered path is (0.04, 0.02), (0.16, 0.04); the instruction's KL is 0.12.
+        ("instruction", "kl", 0.12, 0.02 + 0.08 / 0.12 * 0.02, 0.03),
         # between temperature 1.2 (0.15, 0.005) and 1.5 (0.6, 0.01)
         ("temperature", "nll", 0.2, 0.04, 0.005 + 0.05 / 0.45 * 0.005),
         # the costlier of 0.02 (0.05, 0.002) and 0.1 (-0.05, 0.001)
@@ -539,12 +634,30 @@ def test_notes_name_draws_and_what_is_not_reached(comparisons):
     assert notes["temperature", "nll"] == ""
 
 
-@pytest.mark.parametrize("rival", ["instruction", "temperature", "min_p"])
-@pytest.mark.parametrize("cost", ["norm", "kl"])
-def test_what_adds_no_vector_has_neither_norm_nor_kl(comparisons, rival, cost):
+@pytest.mark.parametrize(
+    ("rival", "cost", "why"),
+    [
+        ("instruction", "norm", "adds no vector"),
+        ("temperature", "norm", "adds no vector"),
+        ("min_p", "norm", "adds no vector"),
+        ("temperature", "kl", "does not change the logits"),
+        ("min_p", "kl", "does not change the logits"),
+    ],
+)
+def test_what_adds_no_vector_has_no_norm_and_sampling_has_no_kl(comparisons, rival, cost, why):
     row = only(comparisons, rival=rival, cost=cost)
     assert all(math.isnan(row[name]) for name in ("at", "rival_change", "difference_low"))
-    assert cost in row["note"]
+    assert row["n_draws"] == row["n_prompts"] == 0
+    assert why in row["note"]
+
+
+def test_draws_that_move_the_score_as_far_are_counted():
+    # Turned round, within-1 moves the score further than steering does, the other way.
+    extra = [pushed("control", "within-1", 3, -0.2)]
+    cells = cells_frame([*sweep_cells().to_dict("records"), *extra])
+    plant = {"add/within-1/L3/-0.2": Planted(-0.05, 0.2, 0.16)}
+    row = met(planted(cells=cells, plant=plant), "within", "norm")
+    assert (row["n_draws"], row["n_as_far"]) == (3, 1)
 
 
 def test_each_bootstrap_draw_does_the_whole_comparison_again():
@@ -631,7 +744,7 @@ def test_a_rival_without_any_score_is_not_matched(tables):
     dead = edited(tables, math.nan, cell_id="instruction", metric="score")
     row = met(dead, "instruction", "nll")
     assert math.isnan(row["difference"])
-    assert "no numbers" in row["note"]
+    assert "no score or nll" in row["note"]
 
 
 def test_lower_temperatures_are_no_rival():
@@ -756,17 +869,16 @@ def test_the_planted_sweep_supports_what_is_planted(tables):
     claims = claims_of(tables)
     assert {name: claim.verdict for name, claim in claims.items()} == {
         "raises": "with a caveat",
-        "random": "supported",
+        "random": "with a caveat",
         "instruction": "not supported",  # it gives .030 for 0.1 nats, steering .027
-        "sampling": "supported",
-        "needed": "supported",
-        "needed everywhere": "supported",
-        "grows": "supported",
+        "sampling": "with a caveat",
+        "needed": "with a caveat",
+        "needed everywhere": "with a caveat",
+        "grows": "with a caveat",
     }
     for claim in claims.values():
         assert "more creative" not in claim.statement
-        if claim.verdict != "not supported":
-            assert "ruler is made from the same contrast as the lever" in claim.reason
+        assert claim.reason.count(SAME_CONTRAST) == (claim.verdict != "not supported")
     assert claims["raises"].estimate.estimate == pytest.approx(0.04)
     # the hardest of within (.0297), shuffled and unrelated (.02)
     assert claims["random"].estimate.estimate == pytest.approx(0.02)
@@ -787,7 +899,7 @@ def test_the_planted_sweep_supports_what_is_planted(tables):
             "random",
             "not supported",
         ),
-        ({"instruction": Planted(0.01, 0.1)}, "instruction", "supported"),
+        ({"instruction": Planted(0.01, 0.1)}, "instruction", "with a caveat"),
         ({"temperature/1.2": Planted(0.06, 0.2)}, "sampling", "not supported"),
         ({"min_p/0.02": Planted(0.06, 0.05)}, "sampling", "not supported"),
         # ablating a random direction loses as much
@@ -829,12 +941,12 @@ def test_a_rival_that_lowers_the_score_is_no_proof_that_steering_raises_it():
     tables = tables._replace(cells=tables.cells[without_min_p], metrics=tables.metrics[kept])
     claim = claims_of(tables)["sampling"]
     assert claim.verdict == "not supported"
-    assert claim.reason == "Steering itself does not raise the score for sure."
+    assert claim.reason.startswith("Steering itself does not raise the score for sure.")
 
 
 def test_noise_supports_nothing():
     plant = {name: Planted(0.0, 0.05, 0.05) for name in sweep_cells()["cell_id"][1:]}
-    assert "supported" not in verdicts(planted(noise=0.02, plant=plant)).values()
+    assert set(verdicts(planted(noise=0.02, plant=plant)).values()) == {"not supported"}
 
 
 def test_cells_that_were_not_run_give_no_claim(tables):
@@ -902,11 +1014,13 @@ def test_numbers_that_are_not_known_support_nothing(tables):
 def test_a_ruler_at_the_levers_layer_is_a_caveat_of_each_claim():
     claims = claims_of(planted(read_layer=3, read_layers=(3,)))
     # all layers are not the lever's own, and the ruler reads with the unsteered model
-    assert claims.pop("needed everywhere").verdict == "supported"
+    assert "lever's layer" not in claims.pop("needed everywhere").reason
     held = [claim for claim in claims.values() if claim.verdict != "not supported"]
     assert len(held) == 5
     assert all(claim.verdict == "with a caveat" for claim in held)
-    assert all("The ruler is at the lever's layer." in claim.reason for claim in held)
+    assert all(claim.reason.count("The ruler is at the lever's layer.") == 1 for claim in held)
+    elsewhere = claims_of(planted())
+    assert not any("lever's layer" in claim.reason for claim in elsewhere.values())
 
 
 def test_without_a_recommendation_there_is_nothing_to_claim_of_it(tables):
@@ -923,4 +1037,97 @@ def test_an_order_of_two_strengths_is_no_order():
     assert "three strengths" in claim.reason
     # and with three: the unsteered text, +0.1 and +0.2
     cells.append(pushed("steered", "creativity", 3, 0.1))
-    assert verdicts(planted(cells=cells_frame(cells)))["grows"] == "supported"
+    assert verdicts(planted(cells=cells_frame(cells)))["grows"] == "with a caveat"
+
+
+def many_draws(n: int, *, as_far: int = 0) -> SweepTables:
+    """Random directions, of which some move the score as far as steering does; n - 1 are `within`.
+
+    As many are ablated, and none of those loses anything.
+    """
+    names = [*(f"within-{k}" for k in range(1, n)), "shuffled-1"]
+    steered = sweep_cells().query("kind in ('unsteered', 'steered', 'instruction')")
+    rows = steered.to_dict("records")
+    rows += [pushed("control", name, 3, 0.2) for name in names]
+    ablated = [
+        row for row in sweep_cells().to_dict("records") if row["cell_id"].startswith("ablate/cr")
+    ]
+    for k in range(1, n + 1):
+        name = f"within-{k}"
+        rows += [
+            row | {"cell_id": row["cell_id"].replace("creativity", name), "direction": name}
+            for row in ablated
+        ]
+    plant = {f"add/{name}/L3/+0.2": Planted(0.001, 0.2, 0.16) for name in names}
+    plant |= {f"add/{name}/L3/+0.2": Planted(-0.041, 0.2, 0.16) for name in names[:as_far]}
+    plant |= {
+        f"ablate/within-{k}/{place}/1/instruction": Planted(0.03, 0.1)
+        for k in range(1, n + 1)
+        for place in ("L3", "all")
+    }
+    return planted(cells=cells_frame([*rows, *ablated]), plant=plant)
+
+
+@pytest.mark.parametrize(("n", "too_few"), [(1, True), (19, True), (20, False)])
+def test_a_rank_test_needs_twenty_random_draws(n, too_few):
+    # 1 / (19 + 1) is .05, which is not under .05.
+    claims = claims_of(many_draws(n))
+    called = "1 random direction" if n == 1 else f"{n} random directions"
+    for name in ("raises", "random", "needed", "needed everywhere"):
+        claim = claims[name]
+        assert claim.verdict == "with a caveat"
+        said = claim.reason.count(f"{called} only: 20 are needed for p < .05 by rank.")
+        assert said == too_few, name
+    assert f"{n} of them drawn at random" in claims["raises"].null
+    for name in ("random", "needed", "needed everywhere"):
+        assert f"{called} beside it" in claims[name].null
+    for name in ("instruction", "grows"):
+        assert "random direction" not in claims[name].reason
+
+
+def test_concepts_are_not_random_draws(tables):
+    # within-1, within-2 and shuffled-1, but not the unrelated concept
+    claims = claims_of(tables)
+    for name in ("raises", "random"):
+        assert "3 random directions only" in claims[name].reason
+    assert "1 random direction only" in claims["needed"].reason
+
+
+@pytest.mark.parametrize(
+    ("n", "as_far", "verdict"),
+    [
+        (20, 1, "not supported"),  # p = 2 / 21
+        (39, 1, "not supported"),  # p = 2 / 40
+        (40, 1, "with a caveat"),  # p = 2 / 41
+    ],
+)
+def test_few_random_draws_may_move_the_score_as_far(n, as_far, verdict):
+    tables = many_draws(n, as_far=as_far)
+    # The mean of them does much less in either case.
+    assert met(tables, "within", "kl")["difference_low"] > 0
+    claim = claims_of(tables)["random"]
+    assert claim.verdict == verdict
+    assert f"of which {as_far} move it as far" in claim.null
+    if verdict == "not supported":
+        assert f"{as_far} of {n} random directions move the score as far." in claim.reason
+
+
+def test_of_many_ablated_directions_those_with_most_are_named():
+    claim = claims_of(many_draws(6))["needed"]
+    assert claim.rival.count("within-") == 4
+    assert "those with most" in claim.rival
+
+
+@pytest.mark.parametrize(("n_test", "few"), [(5, True), (9, True), (10, False)])
+def test_an_interval_of_few_prompts_is_said_to_be_too_narrow_once(n_test, few):
+    for name, claim in claims_of(planted(n_prompts=2 * n_test)).items():
+        said = claim.reason.count(f"Only {n_test} prompts: the interval is too narrow.")
+        assert said == few, name
+
+
+def test_an_interval_is_read_as_it_was_spread():
+    interval = Interval(0.2, 0.1, 0.4)
+    row = spread("gain", interval)
+    assert read_interval(row, "gain") == interval
+    assert read_interval(pd.Series(row), "gain") == interval
+    assert probe_claims.read_interval is read_interval

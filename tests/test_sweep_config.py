@@ -1,5 +1,6 @@
 """The settings of a sweep, the cells and prompts that follow from them, and bad input."""
 
+import importlib.metadata
 import json
 import math
 import re
@@ -40,6 +41,7 @@ from creativity_lens.runs.sweep_prompts import (
 from tests.fakes import unchecked
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "sweep.toml"
+DOCS_PAGE = Path(__file__).parents[1] / "docs" / "steering.md"
 SMALL = {"layers": [1, 3], "strengths": [0.1, 0.3], "prompts": "stories"}
 N_LAYERS = 6
 
@@ -86,6 +88,31 @@ def test_the_example_makes_as_many_texts_as_it_says():
     assert f"These are {made} texts" in EXAMPLE.read_text(encoding="utf-8")
     # 200 tokens a second, and half of that time again for measuring: 5 to 8 minutes.
     assert 5 <= made * example.sampling.max_new_tokens / 200 * 1.5 / 60 <= 8
+    assert "about seven minutes on two CPU cores" in EXAMPLE.read_text(encoding="utf-8")
+    said = " ".join(DOCS_PAGE.read_text(encoding="utf-8").split())
+    assert f"makes {made:,} texts: about seven minutes on two CPU cores" in said
+
+
+def test_the_page_says_of_the_word_vectors_what_their_wheel_says():
+    said = " ".join(DOCS_PAGE.read_text(encoding="utf-8").split())
+    wheel = importlib.metadata.metadata("wordllama")
+    assert "LLaMA 2 70B and phi 3 medium" in wheel.get_payload()
+    assert wheel["License"].startswith("MIT License")
+    assert "LLaMA 2 70B and Phi-3 medium" in said
+    assert "The wheel itself is under the MIT licence" in said
+
+
+def test_the_page_warns_of_the_degenerate_flag_on_source_code():
+    said = " ".join(DOCS_PAGE.read_text(encoding="utf-8").split())
+    assert "Do not rely on it for source code" in said
+
+
+def test_the_example_has_a_control_of_the_length_of_each_cell_that_may_be_recommended():
+    made = cells_of(load_sweep_config(EXAMPLE), 30)
+    steered = {(c.layer, c.strength) for c in made if c.kind == "steered" and c.strength > 0}
+    assert len(steered) == 5 * 3
+    for family in ("within", "shuffled", "unrelated"):
+        assert steered <= {(c.layer, c.strength) for c in made if c.family == family}
 
 
 def test_the_defaults_that_the_example_states_are_those_of_the_code():
@@ -106,7 +133,8 @@ def test_the_defaults_that_the_example_states_are_those_of_the_code():
         {},
         {"layers": "all", "read_layers": [2], "read_layer": 5, "n_prompts": 4, "scope": "first:2"},
         {"modes": ["rotate", "ablate"], "ablate_strengths": [0.5, 1], "schedule": "pulse:8/2"},
-        {"modes": ["ablate"], "strengths": None},
+        {"modes": ["ablate"], "strengths": None, "around": "midpoint"},
+        {"modes": ["add", "clamp"], "around": "midpoint"},
         {"directions": {"mine": "../other"}, "steer_with": ["mine", "creativity"]},
         {"rivals": {"instruction": False, "min_p": [0.2], "layers": [3]}},
         {"rivals": {"instruction": "Be bold."}, "necessity": {"layers": [0, "all"]}},
@@ -156,9 +184,17 @@ def test_a_synonym_is_the_same_setting():
 
 def test_claims_are_made_at_three_quarters_of_the_depth_and_that_layer_is_read():
     assert config().primary_layer(30) == 22
-    assert config(read_layers=[2]).reading_layers(8) == (2, 6)
-    assert config(read_layers=[2], read_layer=1).reading_layers(8) == (1, 2)
-    assert config().reading_layers(3) == (0, 1, 2)
+    assert config(layers=[2], read_layers=[2]).reading_layers(8) == (2, 6)
+    assert config(layers=[2], read_layers=[2], read_layer=1).reading_layers(8) == (1, 2)
+    assert config(layers=[1]).reading_layers(3) == (0, 1, 2)
+
+
+def test_each_layer_that_is_steered_is_read():
+    assert config(layers=[1, 3], read_layers=[6]).reading_layers(8) == (1, 3, 6)
+    assert config(layers="all", read_layers=[2]).reading_layers(4) == (0, 1, 2, 3)
+    # Ablated by itself, though it is none of the layers of the sweep.
+    removed = config(read_layers=[6], necessity={"layers": [5, "all"]})
+    assert removed.reading_layers(8) == (1, 3, 5, 6)
 
 
 def test_rivals_follow_the_sweep():
@@ -212,6 +248,18 @@ BAD = [
     ({"schedule": "ramp"}, "schedule = 'ramp' cannot be used: .*ramp:N"),
     ({"schedule": 3}, "schedule must be a string"),
     ({"around": "mean"}, "around must be one of zero, midpoint, got 'mean'"),
+    (
+        {"modes": ["add", "rotate"], "around": "midpoint"},
+        "around = 'midpoint' serves ablate and clamp, but modes holds add, rotate",
+    ),
+    (
+        {"seeds": [0, 1, 5], "sampling": {"temperature": 0}},
+        "seeds holds 3 seeds, but with sampling.temperature = 0 each gives the same text",
+    ),
+    (
+        {"seeds": [0, 1], "sampling": {"temperature": 0}, "rivals": {"temperatures": [1.2]}},
+        "seeds holds 2 seeds, but with sampling.temperature = 0",
+    ),
     ({"prompts": " "}, "prompts must be a string that is not blank"),
     ({"n_prompts": 1}, "n_prompts must be a whole number of at least 2, got 1"),
     ({"n_prompts": True}, "n_prompts must be a whole number of at least 2, got True"),
@@ -223,7 +271,11 @@ BAD = [
     ({"degenerate_budget": 2}, "degenerate_budget must be a finite number from 0 to 1, got 2"),
     ({"steer_with": ["mine"]}, "steer_with .* creativity, and holds 'mine'"),
     ({"directions": {"creativity": "x"}}, "directions holds the name 'creativity'"),
-    ({"directions": {"within-1": "x"}}, "directions holds the name 'within-1'"),
+    *(
+        ({"directions": {name: "x"}}, f"directions holds the name '{name}'")
+        for family in ("within", "shuffled", "unrelated")
+        for name in (family, f"{family}-1", f"{family}-formality")
+    ),
     ({"directions": {"a/b": "x"}}, "directions holds the name 'a/b'"),
     ({"directions": {"a": 3}}, "directions.a must be a string"),
     ({"directions": ["a"]}, r"directions must be a table, \[directions\]"),
@@ -357,6 +409,7 @@ def test_what_each_kind_of_cell_does():
             unit="absolute",
             scope="first:4",
             schedule="stop:8",
+            modes=["add", "clamp"],
             around="midpoint",
             sampling={"temperature": 0.7, "top_p": 0.9, "min_p": 0.1},
             rivals={"temperatures": [1.0, 1.5], "min_p": [0.2]},
@@ -370,7 +423,10 @@ def test_what_each_kind_of_cell_does():
     steered = found["add/creativity/L3/+0.3"]
     assert (steered.kind, steered.layer, steered.layers) == ("steered", 3, (3,))
     assert (steered.strength, steered.unit, steered.direction) == (0.3, "absolute", "creativity")
-    assert (steered.scope, steered.schedule, steered.around) == ("first:4", "stop:8", "midpoint")
+    assert (steered.scope, steered.schedule, steered.around) == ("first:4", "stop:8", "zero")
+    # Adding counts from nothing.
+    assert found["clamp/creativity/L3/+0.3"].around == "midpoint"
+    assert found["clamp/creativity/L3/-0.3"].around == "midpoint"
     assert found["instruction"].instruction
     assert found["temperature/1"].sampling(9) == Sampling(9, 1.0, 0.9, 0.1)
     # min-p is raised at the highest temperature alone.
@@ -380,7 +436,8 @@ def test_what_each_kind_of_cell_does():
     assert (removed.layer, removed.layers) == (None, tuple(range(N_LAYERS)))
     assert (removed.mode, removed.strength, removed.unit) == ("ablate", 1.0, "share")
     assert removed.instruction
-    assert (removed.scope, removed.schedule) == ("all", "constant")
+    # The first token of a row is an attention sink, which no class mean was taken over.
+    assert (removed.scope, removed.schedule) == ("1:", "constant")
     assert sum(c.instruction for c in found.values()) == 1 + len(ids(found.values(), "necessity"))
 
 
@@ -402,17 +459,20 @@ def test_ablation_has_shares_of_its_own():
     ]
     assert {c.unit for c in made if c.mode == "ablate"} == {"share"}
     # 2 directions, 2 layers, 2 strengths, in either mode.
-    controls = [c for c in made if c.kind == "control"]
+    controls = [c for c in made if c.kind == "control" and c.family != "opposite"]
     assert Counter(c.mode for c in controls) == {"clamp": 8, "ablate": 8}
     assert {c.strength for c in controls if c.mode == "ablate"} == {0.5, 1.0}
 
 
 def test_without_negative_strengths_a_control_goes_the_other_way():
     made = cells(
-        modes=["add", "clamp", "rotate"], rivals={"within": 0, "shuffled": 0, "unrelated": []}
+        modes=["add", "clamp", "ablate", "rotate"],
+        rivals={"within": 0, "shuffled": 0, "unrelated": []},
     )
     assert ids(made, "control") == [
-        f"{mode}/creativity/L{layer}/-0.3" for mode in ("add", "rotate") for layer in (1, 3)
+        f"{mode}/creativity/L{layer}/-0.3"
+        for mode in ("add", "clamp", "rotate")
+        for layer in (1, 3)
     ]
     assert {c.family for c in made if c.kind == "control"} == {"opposite"}
     own = cells(strengths=[-0.1, 0.3])
@@ -438,6 +498,15 @@ def test_families_of_rivals():
     }
     assert Counter(c.family for c in made) == expected
     assert rival_family("steered", "ablate", "creativity", -1.0) == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["withinness", "unrelated.2", "shuffled_1", "my-within-1", "nonesuch"]
+)
+def test_a_direction_of_ones_own_is_never_taken_for_a_control(name):
+    made = cells(directions={name: "x"}, steer_with=[name])
+    assert {c.family for c in made if c.direction == name and c.kind == "control"} == {"opposite"}
+    assert {c.family for c in made if c.direction == name and c.kind == "necessity"} == {""}
 
 
 def test_all_means_each_layer_of_the_model_and_each_layer_of_the_sweep():
@@ -517,8 +586,8 @@ def test_a_file_of_prompts_is_read_with_its_splits(write):
         {"id": "b", "prompt": "Tell B.", "split": "dev", "premise": "B happens."},
     )
     assert read_sweep_prompts(path) == (
-        SweepPrompt("a", "Tell A.", "test", premise_id("Tell A.")),
-        SweepPrompt("b", "Tell B.", "dev", premise_id("B happens.")),
+        SweepPrompt("a", "Tell A.", "test", premise_id("Tell A."), "Tell A."),
+        SweepPrompt("b", "Tell B.", "dev", premise_id("B happens."), "B happens."),
     )
 
 
@@ -570,6 +639,7 @@ def test_a_shipped_corpus_gives_each_premise_of_dev_and_test_once():
     assert all(p.id == first[p.premise_id] for p in found)
     instructions = load_instructions()
     assert all(p.text == instructions.neutral_prompt(by_id[p.id]).user for p in found)
+    assert all(p.premise == by_id[p.id].premise != p.text for p in found)
 
 
 def test_premises_of_the_run_are_left_out():

@@ -30,8 +30,8 @@ from creativity_lens.runs.sweep_config import SweepConfig
 from creativity_lens.stats import Interval
 from creativity_lens.studies.claims import Claim
 from creativity_lens.studies.sweep import SweepResult, analyse
-from creativity_lens.studies.sweep_choice import Budgets
-from tests.sweep_fakes import READ_LAYER, cells_frame, sweep_cells, sweep_tables
+from creativity_lens.studies.sweep_budgets import Budgets
+from tests.sweep_fakes import READ_LAYER, Planted, cells_frame, sweep_cells, sweep_tables
 from tests.test_plots_report import HOSTILE, OWNED, Page
 from tests.test_probe_report import sections, strings, trace, traces
 
@@ -311,10 +311,29 @@ def test_controls_of_the_same_norm_have_intervals_and_others_are_small(figures):
     assert small.marker.size < near.marker.size
 
 
-def test_rivals_that_put_nothing_into_the_model_have_no_cost_in_kl(figures):
-    for rival in ("instruction", "temperature", "min_p"):
+def test_sampling_alone_has_no_cost_in_kl(figures):
+    for rival in ("temperature", "min_p"):
         assert not traces(figures["trade_off"], RIVALS[rival][0], 2)
     assert traces(figures["trade_off"], RIVALS["within"][0], 2)
+    instruction = trace(figures["trade_off"], RIVALS["instruction"][0], 2)
+    assert (instruction.x[0], instruction.y[0]) == pytest.approx((0.12, 0.03))
+
+
+def test_loops_are_not_on_the_front():
+    # Likelier than unsteered text, with no KL and a little more of the score.
+    loop = {"add/creativity/L5/-0.2": Planted(0.001, -0.3, 0.0, 1.0)}
+    found, _ = analyse(sweep_tables(noise=0, read_layers=(READ_LAYER,), plant=loop), BUDGETS)
+    for budgets, beaten in ((BUDGETS, False), (Budgets(0.5, 1.0), True)):
+        figure = trade_off_figure(
+            found["effects"],
+            found["cells"],
+            recommended=found["recommended"],
+            read_layer=READ_LAYER,
+            budgets=budgets,
+        )
+        for panel in (1, 2):
+            front = trace(figure, "Pareto front of the steered cells", panel)
+            assert ((front.x[0], front.y[0]) != (0, 0)) == beaten
 
 
 def test_the_front_holds_what_no_steered_cell_beats_in_both(figures):
@@ -625,6 +644,18 @@ def test_layers_are_named_by_what_they_do(page):
         "add, creativity: raises the score within the budgets at layer 3; breaks the text before "
         "it raises the score at layer 1; does nothing at layer 5." in page
     )
+    assert "That a layer works has no null of its own" in page
+
+
+def test_layers_that_are_not_shown_to_work_are_not_said_to_do_nothing(tables, few):
+    layers = tables["layers"].assign(verdict=["not shown", "unknown", "not shown"])
+    text = render_sweep(result_of({**tables, "layers": layers}), command="c")
+    assert (
+        "is not shown to raise the score within the budgets at layers 1, 5; is not known at "
+        "layer 3." in text
+    )
+    # Two dev prompts are too few to say.
+    assert "is not known at layer 3." in render_sweep(result_of(few), command="c")
 
 
 def test_samples_are_the_same_prompts_under_the_cells_that_stand_for_the_rest(tables):

@@ -1,7 +1,8 @@
 """A run of many tiny batches, for tests that kill it: `python -m tests.toy_run FOLDER MOST`.
 
-Prints one line a batch, and after MOST batches sleeps: it may be killed at any time, and never
-ends by itself. Texts and numbers follow from the item alone, odd ones included.
+Prints one line a batch, and in the middle of the batch after MOST of them `asleep`: it may be
+killed at any time, and never ends by itself. Texts and numbers follow from the item alone, odd ones
+included.
 """
 
 import math
@@ -23,7 +24,7 @@ ODD = ("", "a\0b", "Zoë 🐙", "half \ud83d of a pair", "a\u2028b\r\n")
 
 def items(cells: int = 12, prompts: int = 5) -> list[Item]:
     return [
-        Item((f"cell-{c}", f"p{p}", seed), f"T{c % 2}", 10 + 3 * p, f"p{p}")
+        Item((f"cell-{c}", f"p{p}", seed), 10 + 3 * p, f"p{p}")
         for c in range(cells)
         for p in range(prompts)
         for seed in (0, 1)
@@ -58,15 +59,18 @@ def run(folder: Path) -> Progress:
 
 
 def run_slowly(folder: Path, most: int) -> None:
-    calls = 0
+    batches = -1  # a line is said before the first
 
     def slow(asked: Sequence[Item]) -> BatchResult:
-        nonlocal calls
-        calls += 1
-        time.sleep(0.002 if calls <= most else 60)
+        if batches >= most:
+            print("asleep", flush=True)  # noqa: T201
+            time.sleep(60)
+        time.sleep(0.002)
         return work(asked)
 
     def say(progress: Progress) -> None:
+        nonlocal batches
+        batches += 1
         print(progress.done_batches, flush=True)  # noqa: T201
 
     with RunStore.open(folder, config=CONFIG) as store:

@@ -9,7 +9,7 @@ from plotly.colors import sample_colorscale
 
 from creativity_lens.plots.draw import rows_of
 from creativity_lens.plots.style import plain
-from creativity_lens.studies.sweep_choice import Budgets
+from creativity_lens.studies.sweep_budgets import Budgets
 
 DEGENERATE_SHARE = 0.25
 """The share of degenerate texts from which a cell counts as broken, whatever the budgets."""

@@ -22,7 +22,7 @@ from creativity_lens.plots.sweep_maps import heat_map_figure, largest_change
 from creativity_lens.plots.sweep_rivals import matched_figure, necessity_figure
 from creativity_lens.plots.sweep_strength import strength_figure
 from creativity_lens.plots.sweep_trade_off import trade_off_figure
-from creativity_lens.studies.sweep_choice import DEFAULT_BUDGETS, Budgets
+from creativity_lens.studies.sweep_budgets import DEFAULT_BUDGETS, Budgets
 
 
 def sweep_figures(

@@ -21,7 +21,7 @@ from creativity_lens.plots.sweep_cells import (
     strength_text,
     units_text,
 )
-from creativity_lens.studies.sweep_choice import DEFAULT_BUDGETS, Budgets
+from creativity_lens.studies.sweep_budgets import DEFAULT_BUDGETS, Budgets
 
 _EDGE = 0.46  # half a square, less the gap between squares
 

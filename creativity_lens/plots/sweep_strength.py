@@ -16,7 +16,7 @@ from creativity_lens.plots.sweep_cells import (
     units_text,
     with_unsteered,
 )
-from creativity_lens.studies.sweep_choice import DEFAULT_BUDGETS
+from creativity_lens.studies.sweep_budgets import DEFAULT_BUDGETS
 from creativity_lens.studies.sweep_effects import SIGNED_MODES
 
 

@@ -1,7 +1,6 @@
 """What an effect costs: every cell of a sweep and its rivals."""
 
 import math
-from collections.abc import Hashable, Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,17 +8,11 @@ from pandas import DataFrame, isna
 from plotly.subplots import make_subplots
 
 from creativity_lens.plots.draw import DASHES, finished, needed, rows_of
-from creativity_lens.plots.style import (
-    INK,
-    NULL,
-    STEERED,
-    plain,
-)
+from creativity_lens.plots.style import INK, NULL, STEERED, plain
 from creativity_lens.plots.sweep_cells import (
     DEGENERATE_SHARE,
     RECOMMENDED,
     broken_cells,
-    cell_note,
     cell_numbers,
     chosen_ids,
     layer_colours,
@@ -29,13 +22,13 @@ from creativity_lens.plots.sweep_cells import (
     with_unsteered,
 )
 from creativity_lens.plots.sweep_effects import same_norm_controls
+from creativity_lens.plots.sweep_marks import draw_front, draw_layer, draw_points
 from creativity_lens.plots.sweep_rivals import RIVALS
-from creativity_lens.studies.sweep_choice import DEFAULT_BUDGETS, Budgets
+from creativity_lens.studies.sweep_budgets import DEFAULT_BUDGETS, Budgets
 from creativity_lens.studies.sweep_effects import SIGNED_MODES, family
 
-_UNPUSHED = ("instruction", "sampling")
-"""Kinds that put nothing into the residual stream: their KL at the same prompt is 0 and is not a
-cost."""
+_SAMPLED = "sampling"
+"""The kind without a KL, which compares the logits before the temperature: sampling leaves them."""
 
 
 def trade_off_figure(
@@ -93,7 +86,7 @@ def trade_off_figure(
                 if mode in SIGNED_MODES:
                     curve = with_unsteered(curve, numbers)
                 name = layer_name(layer)
-                _draw_layer(
+                draw_layer(
                     figure,
                     curve.sort_values("strength"),
                     cost,
@@ -104,18 +97,18 @@ def trade_off_figure(
                     where=where,
                 )
                 listed.add(name)
-        _draw_front(figure, numbers, cost, legend=column == 1, where=where)
+        draw_front(figure, numbers, cost, budgets=budgets, legend=column == 1, where=where)
         drawn = _rivals(numbers, backwards)
         if cost == "kl":
-            drawn = {name: rows[~rows["kind"].isin(_UNPUSHED)] for name, rows in drawn.items()}
+            drawn = {name: rows[rows["kind"] != _SAMPLED] for name, rows in drawn.items()}
         for rival, found in drawn.items():
             called, symbol, colour = RIVALS[rival]
             near = (found["kind"] != "control") | found["cell_id"].isin(beside)
             style = {"symbol": symbol, "color": colour}
-            _draw_points(
+            draw_points(
                 figure, found[~near], cost, name=called, mark=style | {"size": 5}, where=where
             )
-            _draw_points(
+            draw_points(
                 figure,
                 found[near],
                 cost,
@@ -131,7 +124,7 @@ def trade_off_figure(
             (RECOMMENDED, numbers[numbers["cell_id"].isin(chosen)], star),
             ("unsteered", rows_of(numbers, kind="unsteered"), dot),
         ):
-            _draw_points(
+            draw_points(
                 figure,
                 rows,
                 cost,
@@ -175,103 +168,6 @@ def _dashes(n: int) -> list[str]:
     return [styles[i % len(styles)] for i in range(n)]
 
 
-def _draw_layer(
-    figure: go.Figure,
-    curve: DataFrame,
-    cost: str,
-    *,
-    name: str,
-    colour: str,
-    dash: str,
-    legend: bool,
-    where: dict[str, int],
-) -> None:
-    """Join the strengths of one layer; degenerate cells are crosses."""
-    figure.add_scatter(
-        x=curve[cost].tolist(),
-        y=curve["change"].tolist(),
-        mode="lines+markers",
-        line={"color": colour, "dash": dash, "width": 1.3},
-        marker={
-            "size": 6,
-            "symbol": ["x-thin-open" if b == "degenerate" else "circle" for b in curve["broken"]],
-        },
-        opacity=0.8,
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-        hovertext=[_hover(cell) for cell in curve.to_dict("records")],
-        hoverinfo="text",
-        **where,
-    )
-
-
-def _draw_points(
-    figure: go.Figure,
-    cells: DataFrame,
-    cost: str,
-    *,
-    name: str,
-    mark: dict[str, Any],
-    bars: bool = False,
-    legend: bool = False,
-    where: dict[str, int],
-) -> None:
-    """Draw cells, with their intervals both ways if they are asked for."""
-    if cells.empty:
-        return
-    drawn = {}
-    for axis, value in (("error_x", cost), ("error_y", "change")):
-        middle, low, high = (cells[f"{value}{end}"].astype(float) for end in ("", "_low", "_high"))
-        drawn[axis] = {
-            "visible": bars,
-            "type": "data",
-            "symmetric": False,
-            "array": (high - middle).tolist(),
-            "arrayminus": (middle - low).tolist(),
-            "thickness": 1,
-            "width": 0,
-            "color": mark["color"],
-        }
-    figure.add_scatter(
-        x=cells[cost].tolist(),
-        y=cells["change"].tolist(),
-        mode="markers",
-        marker=mark,
-        name=plain(name, 48),
-        legendgroup=plain(name, 48),
-        showlegend=legend,
-        hovertext=[_hover(cell) for cell in cells.to_dict("records")],
-        hoverinfo="text",
-        **drawn,
-        **where,
-    )
-
-
-def _draw_front(
-    figure: go.Figure, numbers: DataFrame, cost: str, *, legend: bool, where: dict[str, int]
-) -> None:
-    """Draw the cells that no other beats in both effect and cost, as stairs."""
-    own = numbers[numbers["kind"].isin(["steered", "unsteered"])]
-    known = own.dropna(subset=[cost, "change"]).sort_values(
-        [cost, "change"], ascending=[True, False]
-    )
-    # Along rising cost, whatever rises above all cheaper cells is on the front.
-    best = known["change"].cummax()
-    front = known[(known["change"] == best) & ~best.duplicated()]
-    figure.add_scatter(
-        x=front[cost].tolist(),
-        y=front["change"].tolist(),
-        mode="lines",
-        line={"color": STEERED, "width": 7, "shape": "hv"},
-        opacity=0.28,
-        name="Pareto front of the steered cells",
-        showlegend=legend,
-        hoverinfo="skip",
-        **where,
-    )
-
-
 def _rivals(numbers: DataFrame, backwards: str | None) -> dict[str, DataFrame]:
     """The cells of each family of rivals; of the steered cells, the recommended one backwards."""
     families = numbers.apply(family, axis=1)
@@ -285,12 +181,11 @@ def _window(
 ) -> tuple[float, float, int]:
     """The costs at which the axis opens, and how many cells lie further right."""
     costs = numbers[cost].astype(float)
-    unpushed = numbers["kind"].isin(_UNPUSHED)
     near = (numbers["cost"] <= 2 * nll_budget) & ~numbers["kind"].eq("control")
-    near |= unpushed | numbers["cell_id"].isin(chosen)
+    near |= numbers["kind"].isin(["instruction", _SAMPLED]) | numbers["cell_id"].isin(chosen)
     if cost == "kl":
-        near &= ~unpushed
-        costs = costs.mask(unpushed)
+        costs = costs.mask(numbers["kind"] == _SAMPLED)
+        near &= costs.notna()
     shown = costs.where(numbers[f"{cost}_high"].isna(), numbers[f"{cost}_high"])[near]
     high = max([*shown.dropna().tolist(), 0.0])
     low = min([*costs.dropna().tolist(), 0.0])
@@ -314,7 +209,3 @@ def _list_ways(figure: go.Figure, ways: list[list[Any]]) -> None:
             row=1,
             col=1,
         )
-
-
-def _hover(cell: Mapping[Hashable, Any]) -> str:
-    return f"{plain(str(cell['cell_id']), 60)}<br>{cell_note(cell)}"

@@ -13,7 +13,7 @@ from creativity_lens.plots.sweep_cells import (
     opposite_of,
 )
 from creativity_lens.report.page import Table
-from creativity_lens.studies.sweep_choice import Budgets
+from creativity_lens.studies.sweep_budgets import Budgets
 
 UNSTEERED, OPPOSITE, TOO_STRONG = "unsteered", "opposite", "too strong"
 INSTRUCTION = "instruction"

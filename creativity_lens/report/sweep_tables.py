@@ -20,7 +20,7 @@ MEASURES = {
     "nll": "NLL under the unsteered model (nats a token)",
     "kl": "KL to the unsteered model (nats a token)",
     "degenerate": "degenerate texts (share)",
-    "relevance": "relevance to the prompt (cosine of embeddings)",
+    "relevance": "relevance to the premise (cosine of embeddings)",
     "distinct_1": "distinct words (share)",
     "distinct_2": "distinct word pairs (share)",
     "repetition": "repetition",

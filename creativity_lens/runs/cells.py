@@ -10,7 +10,10 @@
 | `necessity` | the instruction, with a direction removed | test |
 
 The sweep's own negative strengths show what the negative of a direction does. Where it has none,
-a control adds (or rotates toward) each direction at the negative of the largest strength.
+a control takes each direction at the negative of the largest strength, in every mode but ablate,
+which has no sign. Clamping to o + s along the turned direction (whose origin is -o) holds the
+projection at o - s, the mirrored value. It is as far from the origin o, and not from where a text
+stands, so that a clamp and its mirror are best compared at equal cost.
 """
 
 import math
@@ -63,7 +66,7 @@ class Cell:
         schedule: how much at each generated token; empty if none is steered.
         split: the prompts it runs on, `all` or `test`.
         layers: the layers that are steered; not a column.
-        around: what ablate and clamp count from; not a column.
+        around: what ablate and clamp count from (`zero` in other modes); not a column.
     """
 
     cell_id: str
@@ -217,8 +220,13 @@ class _Maker:
             schedule="constant" if necessity else self.config.schedule,
             split="all" if kind == "steered" else "test",
             layers=tuple(range(self.n_layers)) if layer is None else (layer,),
-            around=self.config.necessity.around if necessity else self.config.around,
+            around=self._around(mode, necessity=necessity),
         )
+
+    def _around(self, mode: str, *, necessity: bool) -> str:
+        if mode not in ("ablate", "clamp"):  # which count from nothing
+            return "zero"
+        return self.config.necessity.around if necessity else self.config.around
 
     def steered(self) -> Iterator[Cell]:
         config = self.config
@@ -243,7 +251,7 @@ class _Maker:
         strengths = config.strengths or ()
         if not strengths or min(strengths) < 0:
             return
-        for mode in (mode for mode in config.modes if mode in ("add", "rotate")):
+        for mode in (mode for mode in config.modes if mode != "ablate"):
             for name in config.steer_with:
                 for layer in config.rival_layers(self.n_layers):
                     yield self.along(name, layer, -max(strengths), kind="control", mode=mode)

@@ -4,20 +4,18 @@ Nothing is kept in memory between batches, and each is committed whole, so a run
 instant and be started again.
 """
 
-import logging
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from creativity_lens.errors import InputError, ModelError
-from creativity_lens.runs.memory import free_memory, is_out_of_memory
+from creativity_lens.errors import InputError
+from creativity_lens.runs.memory import Halving
 from creativity_lens.runs.plan import Batch, Item
 from creativity_lens.runs.store import MetricRow, RunStore, Seconds, TextRow
 
 __all__ = ["BatchResult", "Progress", "Work", "execute"]
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ def execute(
     work: Work,
     store: RunStore,
     *,
+    max_rows: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Progress:
@@ -78,15 +77,19 @@ def execute(
 
     When memory runs out the batch is halved, and halved again, until its parts fit; their results
     are stored together as the one batch, with a note. From then on, in this session, a batch that
-    is as large is halved before it is tried. `KeyboardInterrupt` and every other error pass
-    through at once; the batches before are stored, the one that ran is not.
+    is as large is halved before it is tried. A system that is short of memory may also kill the
+    process: so what is tried is noted in the store, and what a killed session was trying is
+    halved by the next. `KeyboardInterrupt` and every other error pass through at once; the batches
+    before are stored, the one that ran is not, and nothing is halved for it.
 
     Args:
         batches: the whole plan.
         work: makes the texts of some items and measures them; may be called with a part of a batch.
         store: open for writing.
+        max_rows: most items that `work` is called with; a larger batch is worked on in equal parts.
         on_progress: called once before the first batch and after each.
-        on_note: called with one sentence when a batch is halved; None logs a warning instead.
+        on_note: called with one sentence when a batch is halved, or will be because a session was
+            killed; None logs a warning instead.
 
     Returns:
         The progress at the end.
@@ -105,29 +108,44 @@ def execute(
             "folder to start again."
         )
     session = _Session(batches, done)
-    halving = _Halving(work, on_note)
-    progress = session.progress("")
+    halving = Halving(work, max_rows=max_rows, on_attempt=store.begin_attempt, on_note=on_note)
+    killed = store.attempt()
+    if killed is not None:
+        halving.resume(killed)
+    progress = session.progress(halving.note)
     if on_progress is not None:
         on_progress(progress)
-    for batch in batches:
-        if batch.id in done:
-            continue
-        started = time.perf_counter()
-        parts = halving.run(batch.items)
-        texts = list(chain.from_iterable(part.texts for part in parts))
-        _check_texts(batch, texts)
-        metrics = list(chain.from_iterable(part.metrics for part in parts))
-        seconds = Seconds(
-            sum(part.seconds.generate for part in parts),
-            sum(part.seconds.measure for part in parts),
-        )
-        note = f"run in {len(parts)} parts because memory ran out" if len(parts) > 1 else ""
-        store.commit_batch(batch.id, texts, metrics, seconds, note=note)
-        session.add(batch, sum(len(t.response_ids) for t in texts), time.perf_counter() - started)
-        progress = session.progress(halving.note)
-        if on_progress is not None:
-            on_progress(progress)
+    try:
+        for batch in batches:
+            if batch.id in done:
+                continue
+            started = time.perf_counter()
+            n_tokens = _run_batch(batch, halving, store)
+            session.add(batch, n_tokens, time.perf_counter() - started)
+            progress = session.progress(halving.note)
+            if on_progress is not None:
+                on_progress(progress)
+    except BaseException:
+        # Whoever can still say that it ends was not killed.
+        with contextlib.suppress(InputError):
+            store.end_attempt()
+        raise
     return progress
+
+
+def _run_batch(batch: Batch, halving: Halving[BatchResult], store: RunStore) -> int:
+    """Run and store a batch; returns how many tokens were generated."""
+    parts = halving.run(batch)
+    texts = list(chain.from_iterable(part.texts for part in parts))
+    _check_texts(batch, texts)
+    metrics = list(chain.from_iterable(part.metrics for part in parts))
+    seconds = Seconds(
+        sum(part.seconds.generate for part in parts),
+        sum(part.seconds.measure for part in parts),
+    )
+    note = f"run in {len(parts)} parts {halving.halved}" if halving.halved else ""
+    store.commit_batch(batch.id, texts, metrics, seconds, note=note)
+    return sum(len(text.response_ids) for text in texts)
 
 
 class _Session:
@@ -169,49 +187,6 @@ class _Session:
             left,
             note,
         )
-
-
-class _Halving:
-    """Calls `work`, in parts when the whole does not fit into memory."""
-
-    def __init__(self, work: Work, on_note: Callable[[str], None] | None) -> None:
-        self.work = work
-        self.on_note = on_note
-        self.note = ""
-        self.too_big: int | None = None  # the smallest rows · longest row that did not fit
-
-    def run(self, items: Sequence[Item]) -> list[BatchResult]:
-        size = len(items) * max(item.n_tokens for item in items)
-        if len(items) == 1 or self.too_big is None or size < self.too_big:
-            try:
-                return [self.work(items)]
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                reason = (str(error).splitlines() or [""])[0][:200] or type(error).__name__
-            # Outside of `except`: the traceback, now gone, held all that the attempt had made.
-            free_memory()
-            if len(items) == 1:
-                raise ModelError(
-                    f"the text {items[0].key} of at most {items[0].n_tokens} tokens does not fit "
-                    f"into memory even alone ({reason}): generate fewer tokens, take a smaller "
-                    "model, or free memory. The batches before are safe, and the same command "
-                    "goes on from them."
-                )
-            self.too_big = size
-            self._say(
-                f"out of memory with {len(items)} texts of at most {size // len(items)} tokens "
-                f"({reason}): going on with half as many at a time."
-            )
-        middle = (len(items) + 1) // 2
-        return [*self.run(items[:middle]), *self.run(items[middle:])]
-
-    def _say(self, note: str) -> None:
-        self.note = note
-        if self.on_note is not None:
-            self.on_note(note)
-        else:
-            _log.warning("%s", note)
 
 
 def _check_texts(batch: Batch, texts: Sequence[TextRow]) -> None:

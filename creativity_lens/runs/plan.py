@@ -21,13 +21,11 @@ class Item:
 
     Attributes:
         key: (cell_id, prompt_id, seed); unique in a plan.
-        group: only items of one group may share a batch (such as one setting of the sampling).
         n_tokens: the most tokens its row may come to hold, prompt and response; at least 1.
         prompt_key: equal for items with the same prompt ids, whose prefill is then shared.
     """
 
     key: Key
-    group: str
     n_tokens: int
     prompt_key: str
 
@@ -38,7 +36,7 @@ class Batch:
 
     Attributes:
         id: digest of the items' keys, in order.
-        items: at least one; of one group.
+        items: at least one.
     """
 
     id: str
@@ -53,11 +51,10 @@ class Batch:
 def plan_batches(items: Sequence[Item], *, token_budget: int) -> tuple[Batch, ...]:
     """Pack items into as few batches as the budget allows, as equal in rows as it allows.
 
-    Groups follow each other as they first appear. In a group, items are sorted by n_tokens, then
-    prompt_key, then as given, so that rows of a batch share prompts and little is padded. A batch
-    satisfies rows · longest row ≤ token_budget; an item longer than the budget stands alone. 129
-    equal items of which 64 fit make three batches of 43: few rows decode slowly, and 64 + 64 + 1
-    would pay for a whole batch to make one text.
+    Items are sorted by n_tokens, then prompt_key, then as given, so that rows of a batch share
+    prompts and little is padded. A batch satisfies rows · longest row ≤ token_budget; an item
+    longer than the budget stands alone. 129 equal items of which 64 fit make three batches of 43:
+    few rows decode slowly, and 64 + 64 + 1 would pay for a whole batch to make one text.
 
     Args:
         items: in any order; the order breaks ties.
@@ -71,14 +68,8 @@ def plan_batches(items: Sequence[Item], *, token_budget: int) -> tuple[Batch, ..
     if not items:
         raise InputError("there is nothing to plan: no items were given.")
     _check_items(items)
-    groups: dict[str, list[Item]] = {}
-    for item in items:
-        groups.setdefault(item.group, []).append(item)
-    return tuple(
-        Batch(_batch_id(rows), tuple(rows))
-        for group in groups.values()
-        for rows in _pack(sorted(group, key=lambda i: (i.n_tokens, i.prompt_key)), token_budget)
-    )
+    ordered = sorted(items, key=lambda item: (item.n_tokens, item.prompt_key))
+    return tuple(Batch(_batch_id(rows), tuple(rows)) for rows in _pack(ordered, token_budget))
 
 
 def _check_items(items: Sequence[Item]) -> None:

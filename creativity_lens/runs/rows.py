@@ -1,4 +1,4 @@
-"""What is stored of one text, and how it becomes values that SQLite and UTF-8 files can hold.
+"""What is stored of a text and of an attempt, as values that SQLite and UTF-8 files can hold.
 
 Half a surrogate pair, which no UTF-8 file can hold, becomes U+FFFD; a NUL character is kept. NaN is
 stored as NULL and read as NaN; infinities are kept.
@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ["MetricRow", "Seconds", "TextRow", "metric_values", "text_values", "utf8"]
+__all__ = ["Attempt", "MetricRow", "Seconds", "TextRow", "metric_values", "text_values", "utf8"]
 
 
 class TextRow(NamedTuple):
@@ -39,6 +39,23 @@ class Seconds(NamedTuple):
 
     generate: float
     measure: float
+
+
+class Attempt(NamedTuple):
+    """Work that has begun. One that is found when a run is gone on with was killed.
+
+    Sizes are rows · longest row, in tokens.
+    """
+
+    batch_id: str
+    rows: int
+    """Texts that are made together: a whole batch, or a part of one."""
+    size: int
+    """Of these rows."""
+    fits: int
+    """The largest size that went through before, since the last orderly start; 0 if none did."""
+    too_big: int | None
+    """The smallest size that is known not to fit; None if none is."""
 
 
 def text_values(row: TextRow) -> tuple[str, str, int, str, str, str]:

@@ -1,7 +1,7 @@
 """The best cell so far, for people who watch a sweep."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,8 @@ class Standing:
         cells: of the sweep.
         prompts: of the sweep; those of the test split are not looked at.
         read_layer: where the score is read.
-        nll_budget: how much NLL (nats a token) the best may cost.
+        allow: whether the rise of NLL (nats a token) and that of the share of degenerate texts are
+            within budget; given NaN for one that is not known.
     """
 
     def __init__(
@@ -28,32 +29,34 @@ class Standing:
         prompts: Sequence[SweepPrompt],
         *,
         read_layer: int,
-        nll_budget: float,
+        allow: Callable[[float, float], bool],
     ) -> None:
         self._steered = [cell.cell_id for cell in cells if cell.kind == "steered"]
         self._plain = next(cell.cell_id for cell in cells if cell.kind == "unsteered")
         self._dev = {prompt.id for prompt in prompts if prompt.split == "dev"}
         self._layer = read_layer
-        self._budget = nll_budget
+        self._allow = allow
         self._found: dict[str, dict[str, dict[tuple[str, int], float]]] = {
-            name: defaultdict(dict) for name in ("score", "nll")
+            name: defaultdict(dict) for name in ("score", "nll", "degenerate")
         }
 
     def add(self, metrics: Sequence[MetricRow]) -> None:
         """Count what was measured on a batch."""
         for row in metrics:
-            wanted = row.metric == "nll" or (
-                row.metric == "score" and row.read_layer == self._layer
+            wanted = row.metric in self._found and (
+                row.metric != "score" or row.read_layer == self._layer
             )
             if wanted and row.prompt_id in self._dev:
                 self._found[row.metric][row.cell_id][row.prompt_id, row.seed] = row.value
 
     def best(self) -> str:
         """The best cell with its change of the score and of NLL, or nothing yet."""
-        changes = {
-            cell: (self._change("score", cell), self._change("nll", cell)) for cell in self._steered
-        }
-        affordable = {c: v for c, v in changes.items() if v[0] > 0 and v[1] <= self._budget}
+        affordable = {}
+        for cell in self._steered:
+            score, cost = self._change("score", cell), self._change("nll", cell)
+            # A cell of loops reads well and costs little: NLL alone would let it pass.
+            if score > 0 and self._allow(cost, self._change("degenerate", cell)):
+                affordable[cell] = score, cost
         if not affordable:
             return ""
         cell = max(affordable, key=lambda cell: affordable[cell][0])

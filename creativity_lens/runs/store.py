@@ -4,26 +4,38 @@ A batch is written in one transaction, so `kill -9` loses at most the batch that
 `runs.database` says how the file is written, `runs.rows` what becomes of odd text and numbers.
 """
 
+import contextlib
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from creativity_lens.errors import DataError, InputError
-from creativity_lens.runs.config_record import canonical_json, describe_differences
+from creativity_lens.io import sha256_json
+from creativity_lens.runs.config_record import NO_NAMES, canonical_json, describe_differences
 from creativity_lens.runs.database import connect, create, transaction
 from creativity_lens.runs.lock import FolderLock
-from creativity_lens.runs.rows import MetricRow, Seconds, TextRow, metric_values, text_values, utf8
+from creativity_lens.runs.rows import (
+    Attempt,
+    MetricRow,
+    Seconds,
+    TextRow,
+    metric_values,
+    text_values,
+    utf8,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["FILE", "MetricRow", "RunStore", "Seconds", "TextRow"]
+__all__ = ["FILE", "Attempt", "MetricRow", "RunStore", "Seconds", "TextRow"]
 
 FILE = "run.sqlite"
+# Where `meta` holds the attempt: stores of before have no table for it, and need none.
+_ATTEMPT = "attempt"
 
 
 class RunStore:
@@ -45,16 +57,23 @@ class RunStore:
 
     @classmethod
     def open(
-        cls, folder: str | Path, *, config: Mapping[str, Any], resume: bool = True
+        cls,
+        folder: str | Path,
+        *,
+        config: Mapping[str, Any],
+        resume: bool = True,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> "RunStore":
         """Open a run folder for writing; make it if it is not there.
 
-        Use it as a context manager, or call `close`.
+        Use it as a context manager, or call `close`. A run without a finished batch is no run
+        yet: it takes whatever config it is given.
 
         Args:
             folder: the run's folder.
             config: everything that shapes the results, as plain JSON values.
             resume: go on with a run that is there; False refuses it.
+            names: plain words for dotted keys of the config, for the message that it differs.
 
         Raises:
             InputError: another process works in the folder, it holds a run of another config or
@@ -73,13 +92,13 @@ class RunStore:
             path = home / FILE
             if not path.exists():
                 create(path, given)
-            elif not resume:
+            db = connect(path, readonly=False)
+            if not resume and _has_batches(db):
                 raise InputError(
                     f"{home} holds a run already: resume it, choose another --out, or delete the "
                     "folder to start again."
                 )
-            db = connect(path, readonly=False)
-            _check_config(home, db, given)
+            _settle_config(home, db, given, names)
             store = cls(home, db, lock)
             lock.sign()
         except BaseException:
@@ -133,21 +152,44 @@ class RunStore:
             InputError: the batch, one of its texts or one of its numbers is stored already, a
                 number belongs to no text, the store is open for reading only, or the disk is full.
         """
-        if self._lock is None:
-            raise InputError(f"{self.folder} is open for reading: use RunStore.open to write.")
         try:
-            with transaction(self._db):
+            with self._writing():
                 self._insert(batch_id, texts, metrics, seconds, note)
+                self._forget_attempt()
         except sqlite3.IntegrityError as error:
             raise InputError(
                 f"cannot store batch {batch_id} in {self.folder}: it, or a row of it, is stored "
                 f"already, or a number belongs to no text ({error})."
             ) from error
-        except sqlite3.Error as error:
-            raise InputError(
-                f"cannot write to {self.folder / FILE} ({error}): the batches before are safe, and "
-                "the same command goes on from them."
-            ) from error
+
+    def begin_attempt(self, attempt: Attempt) -> None:
+        """Note what is about to be tried, in place of what was noted before.
+
+        The note goes when the batch is committed or `end_attempt` is called, so one that is found
+        in a store that nobody works on is of a process that was killed.
+
+        Raises:
+            InputError: as `commit_batch`.
+        """
+        with self._writing():
+            self._db.execute(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                (_ATTEMPT, json.dumps(attempt._asdict())),
+            )
+
+    def end_attempt(self) -> None:
+        """Take the note back: the work ended in order, though not with a batch.
+
+        Raises:
+            InputError: as `commit_batch`.
+        """
+        with self._writing():
+            self._forget_attempt()
+
+    def attempt(self) -> Attempt | None:
+        """What was being tried when the process ended, if nothing took the note back."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (_ATTEMPT,)).fetchone()
+        return None if row is None else Attempt(**json.loads(row[0]))
 
     def done(self) -> set[str]:
         """Ids of the batches that are stored."""
@@ -199,6 +241,17 @@ class RunStore:
         table = pd.DataFrame(cursor.fetchall(), columns=columns, dtype=object)
         return table.astype({name: dtypes.get(name, str) for name in columns})
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """A transaction; what goes wrong is an `InputError`, but for an IntegrityError."""
+        if self._lock is None:
+            raise InputError(f"{self.folder} is open for reading: use RunStore.open to write.")
+        with _explained(self.folder), transaction(self._db):
+            yield
+
+    def _forget_attempt(self) -> None:
+        self._db.execute("DELETE FROM meta WHERE key = ?", (_ATTEMPT,))
+
     def _insert(
         self,
         batch_id: str,
@@ -219,10 +272,38 @@ class RunStore:
         )
 
 
-def _check_config(folder: Path, db: sqlite3.Connection, given: str) -> None:
-    stored = db.execute("SELECT value FROM meta WHERE key = 'config'").fetchone()[0]
-    if stored != given:
+@contextlib.contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
         raise InputError(
-            f"{folder} holds a run of another config: {describe_differences(stored, given)}. "
-            "Choose another --out, or delete the folder to start again."
+            f"cannot write to {folder / FILE} ({error}): the batches before are safe, and the same "
+            "command goes on from them."
+        ) from error
+
+
+def _has_batches(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM batches LIMIT 1").fetchone() is not None
+
+
+def _settle_config(
+    folder: Path, db: sqlite3.Connection, given: str, names: Mapping[str, str]
+) -> None:
+    """Make sure that the store is of this config."""
+    stored = db.execute("SELECT value FROM meta WHERE key = 'config'").fetchone()[0]
+    if stored == given:
+        return
+    if _has_batches(db):
+        raise InputError(
+            f"{folder} holds a run of another config: "
+            f"{describe_differences(stored, given, names)}. Choose another --out, undo the change, "
+            "or delete the folder to start again."
         )
+    # A first start that failed, on settings that are mended since.
+    meta = {"config": given, "config_sha256": sha256_json(json.loads(given))}
+    with _explained(folder), transaction(db):
+        db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
+        db.execute("DELETE FROM meta WHERE key = ?", (_ATTEMPT,))

@@ -42,7 +42,9 @@ CORPORA = ("stories", "poetry", "dialogue", "code")
 CREATIVITY = "creativity"
 """The name of the run's own direction."""
 
-_NAME = re.compile(r"(?!(?:within|shuffled)-|none$|creativity$)[A-Za-z0-9_.-]+")
+# A control is known by what stands before the first hyphen of its name: see `cells.rival_family`.
+_TAKEN = r"(?:within|shuffled|unrelated)(?:-|$)|none$|creativity$"
+_NAME = re.compile(rf"(?!{_TAKEN})[A-Za-z0-9_.-]+")
 _LARGEST_SEED = 2**63  # the tables hold int64
 
 
@@ -62,11 +64,13 @@ class SweepConfig:
             `modes`.
         scope: which tokens are steered, as `Scope` writes it.
         schedule: how much at each generated token, as `Schedule` writes it.
-        around: what ablate and clamp count from: `zero`, or the `midpoint` of the class means.
+        around: what ablate and clamp count from: `zero`, or the `midpoint` of the class means;
+            `zero` if `modes` has neither.
         prompts: name of a shipped corpus, or path of a file; see `read_sweep_prompts`.
         n_prompts: at most so many prompts; None takes all.
-        seeds: each prompt is answered once for each.
-        read_layers: where the unsteered model's score of a text is read.
+        seeds: each prompt is answered once for each; one alone at temperature 0.
+        read_layers: where the unsteered model's score of a text is read, beside the layers that are
+            steered and the primary one; see `reading_layers`.
         read_layer: the one at which claims are made; None is three quarters of the depth.
         batch_tokens: most tokens in a batch, padding included.
         nll_budget: how much NLL (nats a token) a recommended strength may cost.
@@ -146,10 +150,10 @@ class SweepConfig:
             ablate_strengths=_ablate_strengths(top, modes),
             scope=read_scope(top, default="response"),
             schedule=read_schedule(top, default="constant"),
-            around=cast(Around, top.choice("around", "zero", get_args(Around))),
+            around=_around(top, modes),
             prompts=top.text("prompts", ""),
             n_prompts=top.integer("n_prompts", None, at_least=2),
-            seeds=top.integers("seeds", (0,), below=_LARGEST_SEED),
+            seeds=_seeds(top, sampling),
             read_layers=top.layers("read_layers", "all"),
             read_layer=top.integer("read_layer", None, at_least=0),
             batch_tokens=top.integer("batch_tokens", 16384, at_least=1),
@@ -196,9 +200,14 @@ class SweepConfig:
         return n_layers * 3 // 4 if self.read_layer is None else self.read_layer
 
     def reading_layers(self, n_layers: int) -> tuple[int, ...]:
-        """All layers at which texts are scored; the primary one is always among them."""
+        """All layers at which texts are scored.
+
+        Those of `read_layers`, each layer that is steered by itself, and the primary one.
+        """
         chosen = range(n_layers) if self.read_layers == "all" else self.read_layers
-        return tuple(sorted({*chosen, self.primary_layer(n_layers)}))
+        steered = self.steered_layers(n_layers)
+        removed = (entry for entry in self.necessity.layers if isinstance(entry, int))
+        return tuple(sorted({*chosen, *steered, *removed, self.primary_layer(n_layers)}))
 
 
 _TABLES = {"sampling": Sampling, "rivals": Rivals, "necessity": Necessity}
@@ -280,6 +289,28 @@ def _ablate_strengths(top: Table, modes: Sequence[Mode]) -> tuple[float, ...] | 
     return found
 
 
+def _around(top: Table, modes: Sequence[Mode]) -> Around:
+    found = cast(Around, top.choice("around", "zero", get_args(Around)))
+    if found != "zero" and not {"ablate", "clamp"} & set(modes):
+        top.fail(
+            "around",
+            f"= {found!r} serves ablate and clamp, but modes holds {', '.join(modes)}: leave it "
+            "out.",
+        )
+    return found
+
+
+def _seeds(top: Table, sampling: Sampling) -> tuple[int, ...]:
+    found = top.integers("seeds", (0,), below=_LARGEST_SEED)
+    if len(found) > 1 and sampling.temperature == 0:
+        top.fail(
+            "seeds",
+            f"holds {len(found)} seeds, but with sampling.temperature = 0 each gives the same "
+            "text: give one seed, or a temperature above 0.",
+        )
+    return found
+
+
 def _directions(top: Table, source: str) -> dict[str, str]:
     given = top.get("directions", {})
     if not isinstance(given, Mapping):
@@ -289,7 +320,8 @@ def _directions(top: Table, source: str) -> dict[str, str]:
             top.fail(
                 "directions",
                 f"holds the name {name!r}: choose one of letters, digits, _, . and -, that is not "
-                "creativity or none and does not begin with within- or shuffled-.",
+                "creativity, none, within, shuffled or unrelated and does not begin with within-, "
+                "shuffled- or unrelated-, as those of controls do.",
             )
     paths = Table(given, {"directions": list(given)}, name="directions", source=source)
     return {name: paths.text(name, "") for name in given}

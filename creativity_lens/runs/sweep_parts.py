@@ -131,8 +131,9 @@ class Necessity:
         layers: where it is removed; `each` means each of the sweep's layers by itself, `all` all
             layers of the model at once. Empty leaves the test out.
         controls: how many directions drawn from N(0, Σ_within) are removed in the same way.
-        scope: from which tokens; all of them by default, since what is left in the prompt's tokens
-            can be read by all that follow.
+        scope: from which tokens. By default all but the first of the row: what is left in the
+            prompt's tokens can be read by all that follow, but the first one is an attention sink,
+            which no class mean was taken over and whose change may break the model.
         around: what is left: the projection of the `midpoint` of the two classes (mean ablation),
             or `zero`. Texts of both classes have a large projection in common; to take that away
             too would push the model to one side, and not only end the difference.
@@ -167,7 +168,7 @@ class Necessity:
         return cls(
             layers,
             table.integer("controls", 1, at_least=0),
-            read_scope(table, default="all"),
+            read_scope(table, default="1:"),
             cast(Around, table.choice("around", "midpoint", get_args(Around))),
         )
 

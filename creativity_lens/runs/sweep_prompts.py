@@ -32,6 +32,8 @@ class SweepPrompt(NamedTuple):
     split: SweepSplit
     premise_id: str
     """Digest of the premise, by which it is known whether the direction was made from it."""
+    premise: str
+    """What a text is to be about, without the words of the request; `text` itself if it is bare."""
 
 
 def read_sweep_prompts(path: str | os.PathLike[str]) -> tuple[SweepPrompt, ...]:
@@ -39,7 +41,8 @@ def read_sweep_prompts(path: str | os.PathLike[str]) -> tuple[SweepPrompt, ...]:
 
     Two fields may follow. `split` is `dev` or `test`, in every row or in none; without it, half of
     the prompts are dev and half test (one more if their number is odd), by the digest of their id.
-    `premise` is the bare premise, if the prompt says more. Other fields are ignored.
+    `premise` is the bare premise, if the prompt says more: relevance is measured against it. Other
+    fields are ignored.
 
     Raises:
         DataError: missing or empty file, malformed JSON, a field that is missing or blank, an id
@@ -47,6 +50,7 @@ def read_sweep_prompts(path: str | os.PathLike[str]) -> tuple[SweepPrompt, ...]:
     """
     rows = read_jsonl(path, required=("id", "prompt"))
     lines: dict[str, int] = {}
+    premises: dict[str, str] = {}
     for number, row in rows:
         where = f"{path}, line {number}"
         if row["id"] in lines:
@@ -58,6 +62,7 @@ def read_sweep_prompts(path: str | os.PathLike[str]) -> tuple[SweepPrompt, ...]:
                 f"{where}: the field 'premise' must be left out or a string that is not blank, "
                 f"got {premise!r}."
             )
+        premises[row["id"]] = premise
         if "split" in row and row["split"] not in get_args(SweepSplit):
             raise DataError(
                 f"{where}: the field 'split' must be dev or test, or left out in all lines, got "
@@ -78,7 +83,8 @@ def read_sweep_prompts(path: str | os.PathLike[str]) -> tuple[SweepPrompt, ...]:
             row["id"],
             row["prompt"],
             splits[row["id"]],
-            premise_id(row.get("premise", row["prompt"])),
+            premise_id(premises[row["id"]]),
+            premises[row["id"]],
         )
         for _, row in rows
     )
@@ -148,7 +154,7 @@ def _shipped(
         if split == "train" or pair.premise_id in exclude or pair.premise_id in found:
             continue
         text = instructions.neutral_prompt(pair).user
-        found[pair.premise_id] = SweepPrompt(pair.id, text, split, pair.premise_id)
+        found[pair.premise_id] = SweepPrompt(pair.id, text, split, pair.premise_id, pair.premise)
     return tuple(found.values())
 
 

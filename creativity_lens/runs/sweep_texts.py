@@ -1,7 +1,7 @@
 """The tables of texts and numbers of a finished sweep, made from its store.
 
 What needs several texts, or another model than the steered one, is measured here: relevance to the
-prompt, and diversity over the seeds of a prompt.
+premise, and diversity over the seeds of a prompt.
 """
 
 from collections.abc import Sequence
@@ -68,13 +68,14 @@ def metric_table(
     """
     import pandas as pd
 
-    by_id = {prompt.id: prompt.text for prompt in prompts}
+    # Not the whole request, whose words are the same in all prompts.
+    premises = {prompt.id: prompt.premise for prompt in prompts}
     vectors = None if embedder is None else embedder(texts["text"].tolist())
     tables = [store.metrics()]
     rows = []
     if embedder is not None:
         near = relevance(
-            texts["text"].tolist(), [by_id[name] for name in texts["prompt_id"]], embedder
+            texts["text"].tolist(), [premises[name] for name in texts["prompt_id"]], embedder
         )
         measured = texts[["cell_id", "prompt_id", "seed"]].assign(metric="relevance", value=near)
         tables.append(measured)

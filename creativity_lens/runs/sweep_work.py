@@ -130,7 +130,6 @@ class SweepWork:
                 found += [
                     Item(
                         key=(cell.cell_id, prompt.id, seed),
-                        group="",
                         n_tokens=len(request.prompt_ids) + new,
                         prompt_key=f"{prompt.id}/{cell.instruction}",
                     )

@@ -11,7 +11,7 @@ from creativity_lens.stats import Interval
 from creativity_lens.studies.claims import Claim, Verdict, readable_claim
 from creativity_lens.studies.probe_config import ProbeConfig
 from creativity_lens.studies.probe_context import ContextProbes
-from creativity_lens.studies.probe_tables import BENT, LINEAR
+from creativity_lens.studies.probe_tables import BENT, LINEAR, read_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -148,7 +148,7 @@ def _straight(context: str, probes: ContextProbes, config: ProbeConfig) -> Claim
 def _stable(table: "DataFrame", context: str, layer: int) -> Claim:
     row = _row(table, context=context, layer=layer)
     n = int(row["n_premises"])
-    noise = _interval(row, "noise_to_signal")
+    noise = read_interval(row, "noise_to_signal")
     middle, best, worst = (n / (n + k) for k in noise)
     interval = Interval(middle, worst, best)
     verdict: Verdict = "not supported"
@@ -188,7 +188,7 @@ def _carries_over(table: "DataFrame", context: str, layer: int) -> list[Claim]:
         if rows.empty:
             continue
         worst = rows.sort_values("auroc").iloc[0]
-        interval = _interval(worst, "auroc")
+        interval = read_interval(worst, "auroc")
         good = interval.low > 0.5
         found.append(
             Claim(
@@ -216,7 +216,7 @@ def _nuisances(table: "DataFrame") -> list[Claim]:
     if every.empty:
         return []
     worst = every.sort_values("auroc").iloc[0]
-    interval = _interval(worst, "auroc")
+    interval = read_interval(worst, "auroc")
     return [
         Claim(
             statement="Separability is left when all nuisance directions are removed.",
@@ -232,11 +232,6 @@ def _nuisances(table: "DataFrame") -> list[Claim]:
             ),
         )
     ]
-
-
-def _interval(row: Any, name: str) -> Interval:
-    """The three columns that `probe_tables.spread` makes of an interval."""
-    return Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 
 def _row(table: "DataFrame", **where: Any) -> Any:

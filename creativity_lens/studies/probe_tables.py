@@ -34,6 +34,11 @@ def spread(name: str, interval: Interval) -> dict[str, float]:
     }
 
 
+def read_interval(row: Any, name: str) -> Interval:
+    """The interval that `spread` made three columns of; `row` may be a row of a table."""
+    return Interval(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
+
+
 def columns(*names: str) -> list[str]:
     """Column names; one that ends in `*` stands for its interval."""
     found: list[str] = []

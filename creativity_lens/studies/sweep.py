@@ -23,24 +23,27 @@ from creativity_lens.io import (
     write_table,
 )
 from creativity_lens.measures.embedding import Embedder, embedding_name, load_embedder
+from creativity_lens.models.identity import identity, library_versions
 from creativity_lens.models.protocol import LensModel
 from creativity_lens.prompts.instructions import Instructions, load_instructions
 from creativity_lens.runs.cells import Cell, cell_table, cells_of, direction_names
 from creativity_lens.runs.controls import control_directions
 from creativity_lens.runs.execute import BatchResult, Progress, execute
+from creativity_lens.runs.memory import OUT_OF_MEMORY, rows_of_logits
 from creativity_lens.runs.plan import Item, plan_batches
 from creativity_lens.runs.rows import MetricRow
 from creativity_lens.runs.standing import Standing
 from creativity_lens.runs.store import RunStore
 from creativity_lens.runs.sweep_config import CREATIVITY, SweepConfig
-from creativity_lens.runs.sweep_inputs import sweep_inputs
-from creativity_lens.runs.sweep_prompts import SweepPrompt, prompt_table
+from creativity_lens.runs.sweep_inputs import SweepInputs, sweep_inputs
+from creativity_lens.runs.sweep_prompts import prompt_table
 from creativity_lens.runs.sweep_texts import metric_table, text_table
 from creativity_lens.runs.sweep_work import SweepWork
 from creativity_lens.studies.claims import Claim, claim_record
 from creativity_lens.studies.stages import Progress as StageProgress
 from creativity_lens.studies.stages import Stages
-from creativity_lens.studies.sweep_choice import Budgets, layer_verdicts, pareto, recommend
+from creativity_lens.studies.sweep_budgets import Budgets
+from creativity_lens.studies.sweep_choice import layer_verdicts, pareto, recommend
 from creativity_lens.studies.sweep_claims import sweep_claims
 from creativity_lens.studies.sweep_effects import SweepTables, effects, monotonicity, prompt_effects
 from creativity_lens.studies.sweep_rivals import matched, necessity
@@ -72,7 +75,7 @@ class SweepResult:
         warnings: what should be known before any number is believed.
         seconds: how long the stages took, generating and measuring over all sessions.
         throughput: tokens generated a second, while generating alone and with the measuring.
-        provenance: model, run, prompts, embedder and digests.
+        provenance: the loaded model, libraries, embedder, instruction and digests of files.
     """
 
     config: SweepConfig
@@ -118,7 +121,7 @@ def sweep(
 
     Raises:
         InputError: a layer, prompt or direction that is not there, another process at work in
-            `out`, or a sweep of other settings in it.
+            `out`, or a sweep in it of other settings, files, model or libraries.
         DataError: a file is not what it should be.
         DirectionMismatchError: the run was made with another model.
     """
@@ -135,24 +138,20 @@ def sweep(
     asked = config.rivals.instruction
     instruction = asked if isinstance(asked, str) else instructions.creative[0]
     embedder = _embedder(note)
-    provenance = {
-        "model": dict(directions.provenance["model"]),
-        "directions_sha256": sha256_file(Path(run) / DIRECTIONS_FILE),
-        "contrast_sha256": sha256_file(Path(run) / CONTRAST_FILE),
-        "further_directions_sha256": {
-            name: sha256_json(found.directions.tolist()) for name, found in further.items()
-        },
-        "prompts_sha256": sha256_json([list(prompt) for prompt in prompts]),
-        "neutral_prompt": dict(directions.provenance["neutral_prompt"]),
-        "instruction": instruction,
-    }
+    provenance = _provenance(model, run, inputs, instruction)
+    budgets = Budgets(config.nll_budget, config.degenerate_budget)
     # The budgets shape no text: another choice can be made of the same texts.
     settings = {k: v for k, v in config.to_dict().items() if k not in BUDGETS}
-    with RunStore.open(home, config={**settings, "provenance": provenance}) as kept:
+    stored = {**settings, "provenance": _shaping(provenance)}
+    with RunStore.open(home, config=stored, names=_names(config, run, provenance)) as kept:
         named = {CREATIVITY: directions, **further}
         named |= _controls(model, rows, directions, cells, store or Path(run) / ACTIVATIONS, stages)
         work = SweepWork(model, config, cells, prompts, named, instruction=instruction)
-        _run(work, kept, config, cells, prompts, n_layers, on_batch, note)
+        standing = Standing(
+            cells, prompts, read_layer=config.primary_layer(n_layers), allow=budgets.allow
+        )
+        max_rows = rows_of_logits(config.sampling.max_new_tokens, int(model.cfg.d_vocab))
+        _run(work, kept, standing, max_rows, on_batch, note)
         with stages.stage("analysing", 3) as advance:
             texts = text_table(kept, cells)
             metrics = metric_table(kept, texts, prompts, embedder=embedder)
@@ -164,9 +163,7 @@ def sweep(
                 metrics,
                 config.primary_layer(n_layers),
             )
-            found_tables, claims = analyse(
-                tables, Budgets(config.nll_budget, config.degenerate_budget)
-            )
+            found_tables, claims = analyse(tables, budgets)
             advance(1)
             spent, n_tokens = kept.seconds(), kept.n_tokens()
             result = SweepResult(
@@ -218,22 +215,71 @@ def analyse(
     return found, claims
 
 
+def _provenance(
+    model: LensModel, run: str | os.PathLike[str], inputs: SweepInputs, instruction: str
+) -> dict[str, Any]:
+    """What a sweep is made with, besides its settings."""
+    return {
+        "model": identity(model),
+        "versions": library_versions(),
+        "directions_sha256": sha256_file(Path(run) / DIRECTIONS_FILE),
+        "contrast_sha256": sha256_file(Path(run) / CONTRAST_FILE),
+        "further_directions_sha256": {
+            name: sha256_json(found.directions.tolist()) for name, found in inputs.further.items()
+        },
+        "prompts_sha256": sha256_json([list(prompt) for prompt in inputs.prompts]),
+        "neutral_prompt": dict(inputs.directions.provenance["neutral_prompt"]),
+        "instruction": instruction,
+    }
+
+
+def _shaping(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What of it must be the same when a sweep is gone on with.
+
+    Not the model's fingerprint: it differs between machines in its last digits, and `check_model`
+    compares it with the directions' within a tolerance.
+    """
+    left_out = {"model": {"fingerprint"}, "versions": {"creativity-lens"}}
+    return dict(provenance) | {
+        table: {key: value for key, value in provenance[table].items() if key not in keys}
+        for table, keys in left_out.items()
+    }
+
+
+def _names(
+    config: SweepConfig, run: str | os.PathLike[str], provenance: Mapping[str, Any]
+) -> dict[str, str]:
+    """What the keys of the provenance are called when they differ."""
+    corpus = config.prompts_path is None
+    names = {
+        "directions_sha256": f"the directions file {Path(run) / DIRECTIONS_FILE}",
+        "contrast_sha256": f"the file of texts {Path(run) / CONTRAST_FILE}",
+        "prompts_sha256": (
+            f"the choice of prompts from the corpus {config.prompts}"
+            if corpus
+            else f"the prompts file {config.prompts}"
+        ),
+        "instruction": "the creative instruction",
+        "neutral_prompt.system": "the neutral system prompt",
+        "neutral_prompt.user": "the neutral prompt",
+        **{f"model.{key}": f"the model's {key}" for key in provenance["model"]},
+        **{f"versions.{name}": f"the version of {name}" for name in provenance["versions"]},
+        **{
+            f"further_directions_sha256.{name}": f"the direction {name} in {path}"
+            for name, path in config.direction_paths.items()
+        },
+    }
+    return {f"provenance.{key}": name for key, name in names.items()}
+
+
 def _run(
     work: SweepWork,
     kept: RunStore,
-    config: SweepConfig,
-    cells: Sequence[Cell],
-    prompts: Sequence[SweepPrompt],
-    n_layers: int,
+    standing: Standing,
+    max_rows: int,
     on_batch: OnBatch | None,
     note: Callable[[str], None],
 ) -> None:
-    standing = Standing(
-        cells,
-        prompts,
-        read_layer=config.primary_layer(n_layers),
-        nll_budget=config.nll_budget,
-    )
     done = kept.metrics()[["cell_id", "prompt_id", "seed", "metric", "read_layer", "value"]]
     standing.add([_metric_row(*values) for values in done.itertuples(index=False, name=None)])
 
@@ -246,8 +292,8 @@ def _run(
         if on_batch is not None:
             on_batch(progress, standing.best())
 
-    batches = plan_batches(work.items(), token_budget=config.batch_tokens)
-    execute(batches, watched, kept, on_progress=report, on_note=note)
+    batches = plan_batches(work.items(), token_budget=work.config.batch_tokens)
+    execute(batches, watched, kept, max_rows=max_rows, on_progress=report, on_note=note)
 
 
 def _metric_row(
@@ -326,8 +372,10 @@ def _warnings(
         said.append(
             "wordllama is not installed, so relevance and embedding diversity were not measured."
         )
-    if notes:
-        said.append(f"{len(notes)} batches were run in parts because memory ran out.")
+    # Parts that a killed session left are no shortage, and change nothing.
+    short = sum(note.endswith(OUT_OF_MEMORY) for _, note in notes)
+    if short:
+        said.append(f"{short} batches were run in parts {OUT_OF_MEMORY}.")
     return tuple(said)
 
 

@@ -5,14 +5,19 @@ on the test prompts by luck alone.
 """
 
 import math
-from dataclasses import dataclass
-from numbers import Integral
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from creativity_lens.errors import InputError
 from creativity_lens.studies.probe_tables import columns, frame
+from creativity_lens.studies.sweep_budgets import (
+    DEFAULT_BUDGETS,
+    FEWEST_PROMPTS,
+    RULER_AT_LEVER,
+    Budgets,
+    SplitEffects,
+    at_lever,
+)
 from creativity_lens.studies.sweep_effects import steered_groups
 from creativity_lens.studies.sweep_grid import UNSTEERED, SweepTables
 
@@ -58,76 +63,46 @@ RECOMMENDED_COLUMNS = columns(
     "n_test",
     "rule",
 )
-RULER_AT_LEVER = "the ruler is at the lever's layer"
-# Sums of 0.1 are not 0.1 exactly; a cell on the budget is within it.
-TOLERANCE = 1e-9
-
-
-@dataclass(frozen=True)
-class Budgets:
-    """What steering may cost.
-
-    Attributes:
-        nll: mean rise of the texts' negative log-likelihood under the unsteered model, nats a
-            token.
-        degenerate: rise of the share of degenerate texts.
-    """
-
-    nll: float = 0.5
-    degenerate: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name, value in (("nll", self.nll), ("degenerate", self.degenerate)):
-            if not (math.isfinite(value) and value >= 0):
-                raise InputError(f"the budget {name} is {value}: give a number that is 0 or more.")
-
-    def allow(self, cost: float, degenerate: float) -> bool:
-        """Whether both rises are within budget; one that is not known is not."""
-        return cost <= self.nll + TOLERANCE and degenerate <= self.degenerate + TOLERANCE
-
-
-DEFAULT_BUDGETS = Budgets()
 
 
 def layer_verdicts(
     tables: SweepTables, effects: "DataFrame", budgets: Budgets = DEFAULT_BUDGETS
 ) -> "DataFrame":
-    """What each steered layer is good for, on dev prompts.
+    """What each steered layer is good for, on dev prompts; the first of these that holds.
 
-    `works`: at some strength, and within both budgets, the interval of the change of the score
-    lies above 0. Otherwise `breaks`: some strength goes beyond a budget. Otherwise `nothing`. A
-    strength that lowers the score for sure is named in the reason, but a layer that can only lower
-    it does not work.
+    - `unknown`: there are fewer than five dev prompts.
+    - `works`: at some strength, and within both budgets, the interval of the change of the score
+      lies above 0. This has no null of its own: no random direction stands beside a single layer,
+      and it is the best of several strengths.
+    - `breaks`: a strength that is meant to raise the score goes beyond a budget, and no strength
+      as weak or weaker raises it. Meant to are strengths above 0, and all shares of ablate.
+    - `nothing`: at all strengths that are meant to and are within budget, the interval ends below
+      half of the largest change that any cell of the sweep has within budget.
+    - `not shown`: none of these; as a rule the intervals are wide.
+
+    It is `unknown`, too, if no such strength has its score and costs on five prompts. A strength
+    that lowers the score for sure is named in the reason.
 
     Returns:
         One row a mode, direction and layer. `best_*` is the affordable strength with the largest
         change of the score, or NaN if none is affordable; costs are changes of NLL.
     """
     dev = SplitEffects(effects, "dev", tables.read_layer)
+    n_dev = int((tables.prompts["split"] == "dev").sum())
+    steered = tables.cells["cell_id"][tables.cells["kind"] == "steered"]
+    top = max((dev.score(c) for c in steered if _counts(dev, c, budgets)), default=0.0)
     rows = []
     for where, group in steered_groups(tables.cells):
         cells = list(zip(group["cell_id"], group["strength"].astype(float), strict=True))
         within = [(cell, s) for cell, s in cells if dev.affordable(cell, budgets)]
-        beyond = [s for cell, s in cells if dev.beyond(cell, budgets)]
-        works = [s for cell, s in within if dev.score(cell, "change_low") > 0]
-        lowers = [s for cell, s in within if dev.score(cell, "change_high") < 0]
         ranked = [one for one in within if math.isfinite(dev.score(one[0]))]
         best = max(ranked, key=lambda one: _rank(dev, *one), default=None)
-        if works:
-            verdict, reason = "works", f"raises the score within budget at {_list(works)}"
-        elif beyond:
-            verdict = "breaks"
-            reason = (
-                f"beyond the budget (NLL +{budgets.nll:g} or degenerate "
-                f"+{budgets.degenerate:g}) at {_list(beyond)}, and no strength within it is sure "
-                "to raise the score"
-            )
-        elif ranked:
-            verdict, reason = "nothing", "within budget, but no strength is sure to raise the score"
+        if n_dev < FEWEST_PROMPTS:
+            verdict = "unknown"
+            reason = f"too few dev prompts: {n_dev}, and {FEWEST_PROMPTS} are needed"
         else:
-            verdict, reason = "nothing", "score or cost is not known on dev prompts"
-        if lowers:
-            reason += f"; lowers the score at {_list(lowers)}"
+            meant = [(cell, s) for cell, s in cells if s > 0 or where["mode"] == "ablate"]
+            verdict, reason = _verdict(dev, cells, meant, budgets, little=top / 2)
         if at_lever(where["layer"], tables.read_layer):
             reason += f"; {RULER_AT_LEVER}"
         rows.append(
@@ -143,6 +118,72 @@ def layer_verdicts(
     return frame(rows, LAYER_COLUMNS).astype({"layer": "Int64"})
 
 
+Strengths = list[tuple[str, float]]
+"""The cells of one layer by name, each with its strength."""
+
+
+def _verdict(
+    dev: SplitEffects, cells: Strengths, meant: Strengths, budgets: Budgets, *, little: float
+) -> tuple[str, str]:
+    """The verdict on a layer with enough dev prompts, and why.
+
+    Args:
+        dev: the effects on dev prompts.
+        cells: all cells of the layer.
+        meant: those that are meant to raise the score.
+        budgets: of NLL and of degenerate texts.
+        little: a change that counts as none; 0 or less if there is no such number.
+    """
+    inside = {cell for cell, _ in cells if _counts(dev, cell, budgets)}
+    sure = {cell for cell, _ in cells if _known(dev, cell) and dev.score(cell, "change_low") > 0}
+    works = [s for cell, s in cells if cell in sure & inside]
+    raises = [s for cell, s in meant if cell in sure]
+    beyond = [s for cell, s in meant if dev.beyond(cell, budgets)]
+    lowers = [s for cell, s in cells if cell in inside and dev.score(cell, "change_high") < 0]
+    highs = [dev.score(cell, "change_high") for cell, _ in meant if cell in inside]
+    if works:
+        verdict, reason = "works", f"raises the score within budget at {_list(works)}"
+    elif _weakest(beyond) < _weakest(raises):
+        verdict = "breaks"
+        reason = (
+            f"beyond the budget (NLL +{budgets.nll:g} or degenerate +{budgets.degenerate:g}) at "
+            f"{_list(beyond)}, and no weaker strength is sure to raise the score"
+        )
+    elif raises:
+        verdict, reason = (
+            "not shown",
+            f"raises the score beyond the budget only: at {_list(raises)}",
+        )
+    elif not meant:
+        verdict, reason = "not shown", "no strength above 0 was run"
+    elif not highs:
+        verdict = "unknown"
+        reason = f"score or cost is known on fewer than {FEWEST_PROMPTS} dev prompts"
+    elif little > 0 and max(highs) < little:
+        verdict = "nothing"
+        reason = (
+            f"within budget, and the interval ends below {little:+.3f}, half of the best cell's "
+            "change, at all strengths"
+        )
+    else:
+        verdict = "not shown"
+        reason = "within budget, but no strength is sure to raise the score"
+    return verdict, f"{reason}; lowers the score at {_list(lowers)}" if lowers else reason
+
+
+def _known(dev: SplitEffects, cell: str) -> bool:
+    return dev.score(cell, "n_prompts", 0.0) >= FEWEST_PROMPTS
+
+
+def _counts(dev: SplitEffects, cell: str, budgets: Budgets) -> bool:
+    """Within budget, with a score on enough prompts to say anything."""
+    return _known(dev, cell) and dev.affordable(cell, budgets)
+
+
+def _weakest(strengths: list[float]) -> float:
+    return min(map(abs, strengths), default=math.inf)
+
+
 def pareto(
     tables: SweepTables, effects: "DataFrame", budgets: Budgets = DEFAULT_BUDGETS
 ) -> "DataFrame":
@@ -150,23 +191,28 @@ def pareto(
 
     Returns:
         The unsteered and the steered cells: `change` of the score at the primary layer, `cost` as
-        change of NLL, the share of `degenerate` texts, whether the cell is `on_front` (no other
-        has at least its change for at most its cost, and one of the two better) and `affordable`.
+        change of NLL, the share of `degenerate` texts, whether the cell is `on_front` and
+        `affordable`. On the front are cells within the budget of degenerate texts, if no other
+        such cell has at least their change for at most their cost, and one of the two better.
+        Loops are likely text: they would cost less than no steering at all.
     """
     dev = SplitEffects(effects, "dev", tables.read_layer)
     chosen = tables.cells[tables.cells["kind"].isin([UNSTEERED, "steered"])]
     names = chosen["cell_id"].tolist()
     change = np.array([dev.score(cell) for cell in names])
     cost = np.array([dev.get(cell, "nll") for cell in names])
-    known = np.isfinite(change) & np.isfinite(cost)
-    # [other, cell]; NaN is neither more nor less than anything and beats nothing.
-    as_good = (change[:, None] >= change) & (cost[:, None] <= cost)
+    rise = [dev.get(cell, "degenerate") for cell in names]
+    unsteered = chosen["kind"].to_numpy(dtype=str) == UNSTEERED
+    whole = unsteered | np.array([budgets.keeps_whole(value) for value in rise], dtype=bool)
+    stands = np.isfinite(change) & np.isfinite(cost) & whole
+    # [other, cell]
+    as_good = (change[:, None] >= change) & (cost[:, None] <= cost) & stands[:, None]
     better = (change[:, None] > change) | (cost[:, None] < cost)
     found = chosen[["cell_id", "mode", "direction", "layer", "strength"]].assign(
         change=change,
         cost=cost,
         degenerate=[dev.get(cell, "degenerate", "value") for cell in names],
-        on_front=known & ~(as_good & better).any(axis=0),
+        on_front=stands & ~(as_good & better).any(axis=0),
         affordable=[dev.affordable(cell, budgets) for cell in names],
     )
     return found.reset_index(drop=True)[PARETO_COLUMNS]
@@ -219,49 +265,6 @@ def recommend(
         "rule": rule,
     }
     return frame([row], RECOMMENDED_COLUMNS).astype({"layer": "Int64"})
-
-
-def at_lever(layer: Any, read_layer: int) -> bool:
-    """Whether the score is read where the cell was steered; a layer may be missing."""
-    return isinstance(layer, Integral) and int(layer) == read_layer
-
-
-class SplitEffects:
-    """The effects of one split, by cell and measure."""
-
-    def __init__(self, effects: "DataFrame", split: str, read_layer: int) -> None:
-        chosen = effects[
-            (effects["split"] == split)
-            & ((effects["metric"] != "score") | (effects["read_layer"] == read_layer))
-        ]
-        self._rows: dict[tuple[str, str], dict[str, Any]] = {
-            (row["cell_id"], row["metric"]): {str(name): value for name, value in row.items()}
-            for row in chosen[chosen["metric"].isin(["score", "nll", "kl", "degenerate"])].to_dict(
-                "records"
-            )
-        }
-
-    def get(
-        self, cell: str, metric: str, column: str = "change", unknown: float = math.nan
-    ) -> float:
-        """A number of a cell; `unknown` where there is no row."""
-        row = self._rows.get((cell, metric))
-        return unknown if row is None else float(row[column])
-
-    def score(self, cell: str, column: str = "change", unknown: float = math.nan) -> float:
-        """A number of a cell's score at the primary layer."""
-        return self.get(cell, "score", column, unknown)
-
-    def affordable(self, cell: str, budgets: Budgets) -> bool:
-        """Whether the cell is known to be within both budgets."""
-        return budgets.allow(self.get(cell, "nll"), self.get(cell, "degenerate"))
-
-    def beyond(self, cell: str, budgets: Budgets) -> bool:
-        """Not the opposite of affordable: what is not known is neither."""
-        return (
-            self.get(cell, "nll") > budgets.nll + TOLERANCE
-            or self.get(cell, "degenerate") > budgets.degenerate + TOLERANCE
-        )
 
 
 def _rank(dev: SplitEffects, cell: str, strength: float) -> tuple[float, float, float]:

@@ -2,11 +2,13 @@
 
 Every claim is about the score of texts on test prompts, as the unsteered model reads them. The
 score comes from the contrast that made the direction, so no verdict says that texts became more
-creative; each reason says so. Rules for all claims:
+creative, and none is more than `with a caveat`; each reason says so. Rules for all claims, which
+`sweep_judged` applies:
 
-- fewer than five test prompts support nothing;
+- fewer than five test prompts support nothing, and fewer than ten are named in the reason;
 - a number that is not known (NaN) supports nothing;
-- where the score is read at the steered layer, a claim that would be supported has a caveat;
+- fewer random draws than a rank test needs, and a score that is read at the steered layer, are
+  caveats of their own;
 - cells that were not run give no claim.
 """
 
@@ -15,19 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from creativity_lens.studies.claims import SAME_CONTRAST, Claim, steering_claim
-from creativity_lens.studies.sweep_choice import RULER_AT_LEVER, SplitEffects, at_lever
+from creativity_lens.studies.claims import Claim, Verdict, steering_claim
+from creativity_lens.studies.probe_tables import read_interval
+from creativity_lens.studies.sweep_budgets import SplitEffects, at_lever
 from creativity_lens.studies.sweep_effects import RANDOM_FAMILIES
 from creativity_lens.studies.sweep_grid import SweepTables
-from creativity_lens.studies.sweep_judged import (
-    UNKNOWN,
-    enough,
-    judged,
-    read_interval,
-    sentence,
-)
+from creativity_lens.studies.sweep_judged import UNKNOWN, drawn, judged, sentence
 from creativity_lens.studies.sweep_needed import ablated_direction, needed_claims
-from creativity_lens.studies.sweep_paths import Paths
+from creativity_lens.studies.sweep_paths import DRAWN, Paths
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -83,15 +80,12 @@ def sweep_claims(
 def _raises(
     tables: SweepTables, effects: "DataFrame", best: dict[Any, Any], matched: "DataFrame"
 ) -> Claim:
-    """At best `with a caveat`: see `steering_claim`. All controls of the same norm must do less."""
+    """See `steering_claim`. All controls of the same norm must do less."""
     test = SplitEffects(effects, "test", tables.read_layer)
     paths = Paths(tables, best)
-    controls = [
-        cell
-        for name in RANDOM_FAMILIES
-        for path in paths.rivals(name, same_norm=True).values()
-        for cell in path
-    ]
+    draws = {name: paths.rivals(name, same_norm=True) for name in RANDOM_FAMILIES}
+    n_random = sum(len(draws[name]) for name in DRAWN)
+    controls = [cell for found in draws.values() for path in found.values() for cell in path]
     fair = _known_rows(matched, "nll", ("instruction", "temperature", "min_p"))
     rival = "none at equal NLL was run"
     if fair:
@@ -106,9 +100,14 @@ def _raises(
         rival=rival,
         random_name="random, shuffled or unrelated directions",
     )
-    if claim.verdict == "with a caveat" and at_lever(best["layer"], tables.read_layer):
-        claim = replace(claim, reason=f"{claim.reason} {sentence(RULER_AT_LEVER)}")
-    return enough(claim, int(best["n_test"]))
+    if controls:
+        claim = replace(claim, null=f"{claim.null}; {n_random} of them drawn at random")
+    return judged(
+        claim,
+        n_prompts=int(best["n_test"]),
+        lever=at_lever(best["layer"], tables.read_layer),
+        n_random=n_random,
+    )
 
 
 def _beats(
@@ -119,11 +118,12 @@ def _beats(
     cost: str,
     families: Sequence[str],
 ) -> Claim | None:
-    """Supported if steering raises the score, and by more than each family does at equal cost.
+    """It holds if steering raises the score, and by more than each family does at equal cost.
 
     The interval of every family's difference must lie above 0; the estimate is the smallest of
-    them. A family that could not be matched says nothing either way; if none could, nothing is
-    supported.
+    them. Where directions were drawn at random, so few of them may move the score as far that the
+    rank of steering among them has a p under .05. A family that could not be matched
+    says nothing either way; if none could, nothing holds.
     """
     rows = [row for row in matched.to_dict("records") if row["rival"] in families]
     rows = [row for row in rows if row["cost"] == cost]
@@ -133,35 +133,47 @@ def _beats(
     hardest = min(known, key=lambda row: row["difference"], default=rows[0])
     met = [CALLED[str(row["rival"])] for row in known or rows]
     named = f" ({', '.join(met)})" if len(families) > 1 else ""
-    raises = best["test_change_low"] > 0
-    ahead = bool(known) and all(row["difference_low"] > 0 for row in known)
+    random = [row for row in known if row["rival"] in DRAWN]
+    n_random, n_as_far = (sum(int(row[name]) for row in random) for name in ("n_draws", "n_as_far"))
+    verdict: Verdict = "not supported"
     if not known:
         reason = sentence(f"It cannot be matched: {hardest['note']}")
-    elif not raises:
+    elif not best["test_change_low"] > 0:
         reason = "Steering itself does not raise the score for sure."
-    elif not ahead:
+    elif not all(row["difference_low"] > 0 for row in known):
         reason = "The interval of the difference is not above 0."
+    elif n_as_far and (n_as_far + 1) / (n_random + 1) >= 0.05:
+        reason = f"{n_as_far} of {n_random} random directions move the score as far."
     else:
-        reason = f"The interval of the difference is above 0. {SAME_CONTRAST}"
+        verdict, reason = "supported", "The interval of the difference is above 0."
+    null = "0 if the rival moved the score as far for the same cost"
+    by_rank = bool(set(families) & set(DRAWN))
+    if by_rank:
+        null += f"; {drawn(n_random)}, of which {n_as_far} move it as far"
     return judged(
-        f"Steering ({best['cell_id']}) raises the score more than {what} at equal "
-        f"{cost.upper()}{named}.",
-        read_interval(hardest, "difference"),
-        unit=(
-            f"change of the score at layer {tables.read_layer}, steered less rival, "
-            f"{int(hardest['n_prompts'])} prompts"
+        Claim(
+            statement=(
+                f"Steering ({best['cell_id']}) raises the score more than {what} at equal "
+                f"{cost.upper()}{named}."
+            ),
+            estimate=read_interval(hardest, "difference"),
+            unit=(
+                f"change of the score at layer {tables.read_layer}, steered less rival, "
+                f"{int(hardest['n_prompts'])} prompts"
+            ),
+            null=null,
+            rival=_met(hardest),
+            verdict=verdict,
+            reason=reason,
         ),
-        null="0 if the rival moved the score as far for the same cost",
-        rival=_met(hardest),
-        verdict="supported" if raises and ahead else "not supported",
-        reason=reason,
         n_prompts=min(int(best["n_test"]), int(hardest["n_prompts"])) if known else None,
         lever=at_lever(best["layer"], tables.read_layer),
+        n_random=n_random if by_rank else None,
     )
 
 
 def _grows(tables: SweepTables, best: dict[Any, Any], monotonicity: "DataFrame") -> Iterable[Claim]:
-    """Supported if the mean rank correlation of strength and score lies above 0.
+    """It holds if the mean rank correlation of strength and score lies above 0.
 
     There must be at least three strengths, the unsteered one included: two are always in order.
     """
@@ -174,22 +186,26 @@ def _grows(tables: SweepTables, best: dict[Any, Any], monotonicity: "DataFrame")
         elif not holds:
             reason = "The interval of the correlation is not above 0."
         else:
-            reason = f"The interval of the correlation is above 0. {SAME_CONTRAST}"
+            reason = "The interval of the correlation is above 0."
         wrong = "no prompt has a correlation"
         if row["n_prompts"]:
             wrong = f"{row['wrong_way']:.0%} of prompts fall where they should rise"
         yield judged(
-            f"The score rises with strength ({row['mode']} {row['direction']} at layer "
-            f"{row['layer']}).",
-            read_interval(row, "spearman"),
-            unit=(
-                f"Spearman correlation of {row['n_strengths']} strengths with the score at layer "
-                f"{tables.read_layer}, mean over {row['n_prompts']} prompts"
+            Claim(
+                statement=(
+                    f"The score rises with strength ({row['mode']} {row['direction']} at layer "
+                    f"{row['layer']})."
+                ),
+                estimate=read_interval(row, "spearman"),
+                unit=(
+                    f"Spearman correlation of {row['n_strengths']} strengths with the score at "
+                    f"layer {tables.read_layer}, mean over {row['n_prompts']} prompts"
+                ),
+                null="0 if strength did not matter",
+                rival=wrong,
+                verdict="supported" if holds else "not supported",
+                reason=reason,
             ),
-            null="0 if strength did not matter",
-            rival=wrong,
-            verdict="supported" if holds else "not supported",
-            reason=reason,
             n_prompts=int(row["n_prompts"]) if row["n_strengths"] >= 3 else None,
             lever=at_lever(best["layer"], tables.read_layer),
         )

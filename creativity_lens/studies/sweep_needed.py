@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from creativity_lens.stats import Interval
-from creativity_lens.studies.claims import SAME_CONTRAST, Claim, Verdict
-from creativity_lens.studies.sweep_choice import at_lever
+from creativity_lens.studies.claims import Claim, Verdict
+from creativity_lens.studies.probe_tables import read_interval
+from creativity_lens.studies.sweep_budgets import at_lever
 from creativity_lens.studies.sweep_effects import RANDOM_FAMILIES, family
 from creativity_lens.studies.sweep_grid import Key, SweepGrid, SweepTables, interval, means
-from creativity_lens.studies.sweep_judged import UNKNOWN, judged, read_interval
+from creativity_lens.studies.sweep_judged import UNKNOWN, drawn, judged
+from creativity_lens.studies.sweep_paths import DRAWN
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+MOST_NAMED = 4
+"""Controls that a claim names, of many."""
 
 
 def needed_claims(
@@ -22,11 +27,11 @@ def needed_claims(
 ) -> list[Claim]:
     """A claim for each layer at which the direction was ablated; None stands for all layers.
 
-    Supported if ablating lowers the score, and more than ablating each control does: the interval
+    It holds if ablating lowers the score, and more than ablating each control does: the interval
     of what is lost, and that of what is lost beyond the mean of the controls, must lie above 0, and
-    no single control may lose as much. With a caveat without controls, or if the instruction does
-    not itself raise the score for sure. The ruler reads texts with the unsteered model, so that it
-    is not ablated itself, also where all layers are.
+    no single control may lose as much. The reason says if there are no controls, or too few for a
+    rank test, or if the instruction does not itself raise the score for sure. The ruler reads texts
+    with the unsteered model, so that it is not ablated itself, also where all layers are.
     """
     found = []
     for layer in layers:
@@ -68,37 +73,50 @@ def _needed(
         verdict = "supported"
         reason = "More is lost than with control directions."
     if verdict != "not supported":
-        reason += f" {SAME_CONTRAST} Cost: {own['nll_change']:+.2f} nats a token."
+        reason += f" Cost: {own['nll_change']:+.2f} nats a token."
     share = ""
     if not math.isnan(own["share_lost"]):
         share = f"; {own['share_lost']:.0%} of what the instruction adds"
     rival = "no control direction was ablated"
     if controls:
-        each = ", ".join(f"{row['direction']} {row['lost']:+.3f}" for row in controls)
+        most = sorted(controls, key=lambda row: -row["lost"])[:MOST_NAMED]
+        each = ", ".join(f"{row['direction']} {row['lost']:+.3f}" for row in most)
+        some = ", those with most" if len(controls) > MOST_NAMED else ""
         rival = (
-            f"lost with control directions: {each}; beyond their mean {gap.estimate:+.3f} "
+            f"lost with control directions{some}: {each}; beyond their mean {gap.estimate:+.3f} "
             f"[{gap.low:+.3f}, {gap.high:+.3f}]"
         )
+    n_random = sum(_family(row) in DRAWN for row in controls)
     return judged(
-        f"The direction is needed: ablating {own['direction']} at "
-        f"{'all layers' if layer is None else f'layer {layer}'} under the creative instruction "
-        "lowers the score, more than ablating another direction does.",
-        lost,
-        unit=(
-            f"score at layer {tables.read_layer}, instruction less ablated, "
-            f"{int(own['n_prompts'])} prompts{share}"
+        Claim(
+            statement=(
+                f"The direction is needed: ablating {own['direction']} at "
+                f"{'all layers' if layer is None else f'layer {layer}'} under the creative "
+                "instruction lowers the score, more than ablating another direction does."
+            ),
+            estimate=lost,
+            unit=(
+                f"score at layer {tables.read_layer}, instruction less ablated, "
+                f"{int(own['n_prompts'])} prompts{share}"
+            ),
+            null=f"0 if nothing was lost; {drawn(n_random)}",
+            rival=rival,
+            verdict=verdict,
+            reason=reason,
         ),
-        null="0 if nothing was lost",
-        rival=rival,
-        verdict=verdict,
-        reason=reason,
         n_prompts=int(own["n_prompts"]),
         lever=at_lever(layer, tables.read_layer),
+        # Without any control the reason says so.
+        n_random=n_random if controls else None,
     )
 
 
 def _is_control(row: Mapping[Any, Any]) -> bool:
-    return family({"kind": "control", "direction": row["direction"]}) in RANDOM_FAMILIES
+    return _family(row) in RANDOM_FAMILIES
+
+
+def _family(row: Mapping[Any, Any]) -> str:
+    return family({"kind": "control", "direction": row["direction"]})
 
 
 def _lost_beyond(

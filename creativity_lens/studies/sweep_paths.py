@@ -21,7 +21,11 @@ from creativity_lens.studies.sweep_grid import Array, SweepTables
 
 FAMILIES = ("instruction", "temperature", "min_p", *RANDOM_FAMILIES, "opposite")
 PUSHED = (*RANDOM_FAMILIES, "opposite")
-"""Families that are vectors, with a norm and a KL."""
+"""Families that are vectors, with a norm."""
+LOGITS_MOVED = ("instruction", *PUSHED)
+"""Families with a KL, which compares the logits before the temperature: sampling leaves them."""
+DRAWN = ("within", "shuffled")
+"""Families of directions that are drawn at random."""
 
 Path = list[str]
 """Cell ids in order of strength, without the origin."""

@@ -22,7 +22,7 @@ from creativity_lens.studies.sweep_grid import (
     mean_known,
     means,
 )
-from creativity_lens.studies.sweep_paths import PUSHED, Path, Paths, along
+from creativity_lens.studies.sweep_paths import LOGITS_MOVED, PUSHED, Path, Paths, along
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,6 +34,8 @@ MATCHED_COLUMNS = columns(
     "steered_change",
     "rival_change",
     "difference*",
+    "n_draws",
+    "n_as_far",
     "n_prompts",
     "note",
 )
@@ -63,13 +65,16 @@ def matched(tables: SweepTables, recommended: "DataFrame") -> "DataFrame":
 
     A family of random or unrelated directions has several draws and no sign: each draw is matched
     by itself, its |change| is counted, and the row holds means over draws; the note names the
-    largest. Sampling is raised, not lowered: temperatures above that of the unsteered cell.
+    largest, and `n_as_far` counts those of `n_draws` that move the score as far as steering does or
+    further: by rank, p is (`n_as_far` + 1) / (`n_draws` + 1). Sampling is raised, not lowered:
+    temperatures above that of the unsteered cell.
 
     Returns:
         One row a family and cost. `difference` is steered less rival, with an interval over test
         prompts in which both paths, the common cost and the interpolation are done again in every
-        draw. NaN with a `note` where nothing can be matched: KL and norm are not defined for the
-        instruction and for sampling. No rows without a recommended cell.
+        draw. NaN with a `note` where nothing can be matched: the instruction and sampling add no
+        vector, so they have no norm, and sampling has no KL, since that compares the logits before
+        the temperature. No rows without a recommended cell.
     """
     rows: list[dict[str, Any]] = []
     if len(recommended):
@@ -96,8 +101,11 @@ class _Comparison:
         self._weights = np.concatenate([np.ones((1, weights.shape[1])), weights])
 
     def row(self, family: str, cost: str) -> dict[str, Any]:
-        if family not in PUSHED and cost != "nll":
-            return _unmatched(family, cost, f"{family} adds no vector: no {cost} to match")
+        if family not in PUSHED and cost == "norm":
+            return _unmatched(family, cost, f"{family} adds no vector: no norm to match")
+        if family not in LOGITS_MOVED and cost == "kl":
+            why = f"{family} does not change the logits before the temperature: no kl to match"
+            return _unmatched(family, cost, why)
         if not self._n_prompts([self._name], cost):
             return _unmatched(family, cost, "the recommended cell has no numbers on test prompts")
         paths = self._measured(self.paths.rivals(family, same_norm=cost == "norm"), cost)
@@ -107,6 +115,7 @@ class _Comparison:
         size = np.abs if family in RANDOM_FAMILIES else np.asarray
         steered = np.mean([one.steered for one in met.values()], axis=0)
         rival = np.mean([size(one.rival) for one in met.values()], axis=0)
+        as_far = [one for one in met.values() if size(one.rival)[0] >= one.steered[0]]
         at = float(np.mean([one.at[0] for one in met.values()]))
         n_prompts = self._n_prompts([self._name, *chain.from_iterable(paths.values())], cost)
         draws = (steered - rival)[1:] if n_prompts > 1 else np.full(1, np.nan)
@@ -114,6 +123,7 @@ class _Comparison:
             {"rival": family, "cost": cost, "at": at}
             | {"steered_change": float(steered[0]), "rival_change": float(rival[0])}
             | spread("difference", interval(float(steered[0] - rival[0]), draws))
+            | {"n_draws": len(met), "n_as_far": len(as_far)}
             | {"n_prompts": n_prompts, "note": self._note(family, cost, met)}
         )
 
@@ -159,7 +169,7 @@ class _Comparison:
 
     def _why_none(self, family: str, cost: str) -> str:
         if family not in PUSHED:
-            return f"{family} was not raised, or has no numbers on test prompts"
+            return f"{family} was not raised, or has no score or {cost} on test prompts"
         place = f"layer {self._best['layer']} in mode {self._best['mode']}"
         if cost == "norm":
             place += f" at strength {abs(self._best['strength']):g}"
@@ -183,8 +193,9 @@ class _Comparison:
 
 
 def _unmatched(family: str, cost: str, note: str) -> dict[str, Any]:
-    unknown = dict.fromkeys(MATCHED_COLUMNS[2:-2], math.nan)
-    return {"rival": family, "cost": cost} | unknown | {"n_prompts": 0, "note": note}
+    unknown = dict.fromkeys(MATCHED_COLUMNS[2:-4], math.nan)
+    none = dict.fromkeys(("n_draws", "n_as_far", "n_prompts"), 0)
+    return {"rival": family, "cost": cost} | unknown | none | {"note": note}
 
 
 def necessity(tables: SweepTables) -> "DataFrame":
