@@ -174,11 +174,19 @@ def main() -> None:
         print(table(lines[-1:]))
         print(f"texts alike: {shares[scope]:.3f}; generating and measuring: {measured[scope]} s")
     if given.out:
+        # Each scope takes a quarter of an hour, so they may be timed one at a time.
+        known = json.loads(given.out.read_text(encoding="utf-8")) if given.out.exists() else {}
+        again = {line.section for line in lines}
+        kept = [line for line in known.get("lines", []) if line["section"] not in again]
+        measured_before = known.get("seconds_generating_and_measuring", {})
         result = {
             "setting": setting(),
-            "lines": [asdict(line) | {"verdict": line.verdict} for line in lines],
-            "texts_alike": shares,
-            "seconds_generating_and_measuring": measured,
+            "lines": [
+                *kept,
+                *(asdict(line) | {"verdict": line.verdict} for line in lines),
+            ],
+            "texts_alike": known.get("texts_alike", {}) | shares,
+            "seconds_generating_and_measuring": measured_before | measured,
         }
         given.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
