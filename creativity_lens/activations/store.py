@@ -42,7 +42,7 @@ from creativity_lens.activations.shards import SCHEMA_VERSION
 from creativity_lens.errors import InputError
 from creativity_lens.hooks.capture import ResidualTokens
 from creativity_lens.io import sha256_json
-from creativity_lens.models.identity import identity, library_versions
+from creativity_lens.models.identity import identity, library_versions, weights_record
 from creativity_lens.models.protocol import LensModel, check_layer, layer_tuple, read
 
 __all__ = [
@@ -294,15 +294,11 @@ class _Plan:
     @cached_property
     def key(self) -> str:
         """Digest of everything that shapes the numbers."""
-        model = identity(self.model)
-        # Names lie, and the last digits of a norm depend on how many threads summed it.
-        del model["name"], model["revision"]
-        model["fingerprint"] = [f"{norm:.4g}" for norm in model["fingerprint"]]
         layout = self.layout
         return sha256_json(
             {
                 "schema_version": SCHEMA_VERSION,
-                "model": model,
+                "model": weights_record(self.model),
                 "texts": passages_sha256(self.passages),
                 "layers": layout.layers,
                 "kind": layout.kind,

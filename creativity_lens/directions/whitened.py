@@ -103,6 +103,18 @@ class WhitenedFitter:
         directions = torch.cholesky_solve(difference[..., None], factor)[..., 0]
         return Whitened(unit_rows(directions), shrinkage)
 
+    def covariance(self) -> Float[Tensor, "layer d_model d_model"]:
+        """The covariance within the classes, pooled and shrunk, float64.
+
+        The square root of `w' covariance w` is how far texts of one class spread along a filter w.
+
+        Raises:
+            InputError: no pairs.
+        """
+        if not self._n:
+            raise no_pairs()
+        return self._covariance(self._x / self._n)[0]
+
     def _covariance(
         self, means: Float[Tensor, "2 layer d_model"]
     ) -> tuple[Float[Tensor, "layer d_model d_model"], Float[Tensor, " layer"]]:

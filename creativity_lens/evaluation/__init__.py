@@ -1,4 +1,4 @@
-"""What texts are held against: a judge, and whether a contrast worked at all.
+"""What texts are held against: people's ratings and choices, judges, and whether a contrast worked.
 
-Imports: errors, stats, models, directions, probes, measures.
+Imports: errors, io, stats, models, directions, probes, measures.
 """

@@ -20,7 +20,8 @@ _LOG_LOW, _LOG_HIGH, _LOG_WIDTH = math.log(1e-6), math.log(1e9), 1e-3
 _BINS = math.ceil((_LOG_HIGH - _LOG_LOW) / _LOG_WIDTH)
 
 
-def _accumulator_dtype(device: torch.device) -> torch.dtype:
+def accumulator_dtype(device: torch.device) -> torch.dtype:
+    """What sums of tokens are kept in on a device."""
     return torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
 
 
@@ -83,7 +84,7 @@ class ResidualSums:
     ) -> None:
         device = torch.device(device)
         self.layers = tuple(layers)
-        self._dtype = _accumulator_dtype(device)
+        self._dtype = accumulator_dtype(device)
         self._sums = torch.zeros(
             (n_rows, len(self.layers), d_model), dtype=self._dtype, device=device
         )

@@ -38,6 +38,17 @@ def identity(model: LensModel) -> dict[str, Any]:
     return dict(known)
 
 
+def weights_record(model: LensModel) -> dict[str, Any]:
+    """The part of `identity` that shapes numbers: what a cache of them is found by.
+
+    Names lie, and the last digits of a norm depend on how many threads summed it.
+    """
+    known = identity(model)
+    del known["name"], known["revision"]
+    known["fingerprint"] = [f"{norm:.4g}" for norm in known["fingerprint"]]
+    return known
+
+
 def remember(model: LensModel, *, name: str, revision: str | None) -> None:
     """Record what a model was loaded as; called by `load_model`."""
     _cache[model] = _describe(model) | {"name": name, "revision": revision}

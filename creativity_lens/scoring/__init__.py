@@ -1,4 +1,4 @@
-"""The activation score of a text.
+"""The activation score of a text, and its variants.
 
-Imports: errors, stats, models, activations, directions.
+Imports: errors, io, stats, models, hooks, activations, directions.
 """

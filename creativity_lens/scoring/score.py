@@ -7,7 +7,7 @@ at a layer share an offset. The `centred` variant subtracts the midpoint of the 
 each token first, which puts that offset near 0.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -52,6 +52,18 @@ class Text:
     id: str
     text: str
     prompt: str | None = None
+
+
+class Parts(NamedTuple):
+    """Texts in their contexts as they are read: each whole, or cut into windows."""
+
+    passages: list[Passage]
+    owners: list[int]
+    """Which text each passage is of, by its place in the list."""
+    starts: list[int]
+    """Where in its text's token ids each passage begins."""
+    n_tokens: NDArray[np.int64]
+    """How many token ids each text has."""
 
 
 class Scores(NamedTuple):
@@ -107,38 +119,12 @@ def score_texts(
         raise InputError(
             f"unknown variant {variant!r}; choose one of {', '.join(get_args(Variant))}."
         )
-    if window is not None and window < 2:
-        raise InputError(f"a window needs at least 2 tokens, got {window}.")
     directions.check_model(model)
-    chosen = _layers(model, layers)
+    chosen = chosen_layers(model, layers)
     if isinstance(texts, str):
         raise InputError("texts must be a list of texts; put the one text in a list.")
     items = [t if isinstance(t, Text) else Text(str(i), t) for i, t in enumerate(texts)]
-    if not items:
-        raise InputError("there are no texts to score.")
-
-    passages: list[Passage] = []
-    owner: list[int] = []
-    n_tokens = np.zeros(len(items), dtype=np.int64)
-    for i, item in enumerate(items):
-        context = tuple(scoring_context(model, directions.provenance, prompt=item.prompt))
-        ids = text_ids(model, item.text)
-        if item.prompt is not None and not item.prompt.strip():
-            raise DataError(f"the prompt of text {item.id!r} is blank; leave it out instead.")
-        if not item.text.strip() or not ids:
-            raise DataError(f"the text {item.id!r} is empty.")
-        n_tokens[i] = len(ids)
-        for start in range(0, len(ids), window or len(ids)):
-            part = ids[start : start + (window or len(ids))]
-            # Without a prompt or BOS a window of one token holds nothing but the attention sink.
-            if len(part) + len(context) > 1:
-                passages.append(Passage(item.id, context, tuple(part)))
-                owner.append(i)
-        if owner[-1:] != [i]:
-            raise InputError(
-                f"the text {item.id!r} is a single token, and this model has no BOS to put before "
-                "it: the first token that a model sees is an attention sink and does not count."
-            )
+    passages, owner, _, n_tokens = text_parts(model, directions.provenance, items, window=window)
 
     values = np.zeros((len(items), len(chosen)))
     weights = np.zeros(len(items))
@@ -169,6 +155,52 @@ def score_texts(
     return Scores(names, n_tokens, chosen, values / weights[:, None], nll / weights)
 
 
+def text_parts(
+    model: LensModel, provenance: Mapping[str, Any], texts: Sequence[Text], *, window: int | None
+) -> Parts:
+    """Texts in the contexts in which they are scored, cut into windows if they shall be.
+
+    Args:
+        model: any `LensModel` with a tokenizer.
+        provenance: of the directions; it holds the neutral prompt.
+        texts: what is to be read.
+        window: most tokens of a part; None keeps texts whole.
+
+    Raises:
+        InputError: no texts, an empty text or a blank prompt, a text of which no token counts, or
+            a window below 2 tokens.
+    """
+    if window is not None and window < 2:
+        raise InputError(f"a window needs at least 2 tokens, got {window}.")
+    if not texts:
+        raise InputError("there are no texts to score.")
+    passages: list[Passage] = []
+    owners: list[int] = []
+    starts: list[int] = []
+    n_tokens = np.zeros(len(texts), dtype=np.int64)
+    for i, item in enumerate(texts):
+        context = tuple(scoring_context(model, provenance, prompt=item.prompt))
+        ids = text_ids(model, item.text)
+        if item.prompt is not None and not item.prompt.strip():
+            raise DataError(f"the prompt of text {item.id!r} is blank; leave it out instead.")
+        if not item.text.strip() or not ids:
+            raise DataError(f"the text {item.id!r} is empty.")
+        n_tokens[i] = len(ids)
+        for start in range(0, len(ids), window or len(ids)):
+            part = ids[start : start + (window or len(ids))]
+            # Without a prompt or BOS a window of one token holds nothing but the attention sink.
+            if len(part) + len(context) > 1:
+                passages.append(Passage(item.id, context, tuple(part)))
+                owners.append(i)
+                starts.append(start)
+        if owners[-1:] != [i]:
+            raise InputError(
+                f"the text {item.id!r} is a single token, and this model has no BOS to put before "
+                "it: the first token that a model sees is an attention sink and does not count."
+            )
+    return Parts(passages, owners, starts, n_tokens)
+
+
 def scoring_context(model: LensModel, provenance: Any, *, prompt: str | None = None) -> list[int]:
     """Token ids that stand before a text when it is scored.
 
@@ -178,7 +210,12 @@ def scoring_context(model: LensModel, provenance: Any, *, prompt: str | None = N
     return neutral_context(model, provenance["neutral_prompt"], prompt=prompt)
 
 
-def _layers(model: LensModel, layers: int | Sequence[int] | None) -> tuple[int, ...]:
+def chosen_layers(model: LensModel, layers: int | Sequence[int] | None) -> tuple[int, ...]:
+    """The layers to read, in their order; None takes all.
+
+    Raises:
+        InputError: a layer out of range, or none.
+    """
     if layers is None:
         return tuple(range(int(model.cfg.n_layers)))
     return tuple(check_layer(model, layer) for layer in layer_tuple(layers))
