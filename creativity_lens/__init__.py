@@ -38,7 +38,15 @@ if TYPE_CHECKING:
         MissingDependencyError,
         ModelError,
     )
+    from creativity_lens.evaluation.bradley_terry import bradley_terry
+    from creativity_lens.evaluation.endpoint_judge import endpoint_choices, endpoint_ratings
     from creativity_lens.evaluation.manipulation import manipulation_check
+    from creativity_lens.evaluation.naive_rating import rate_texts
+    from creativity_lens.evaluation.pairwise_judge import JudgedPair, judge_pairs
+    from creativity_lens.evaluation.rating_sets import read_rating_set
+    from creativity_lens.evaluation.ratings import Ratings, ratings_from_frame, read_ratings
+    from creativity_lens.evaluation.study_design import make_study
+    from creativity_lens.evaluation.study_size import study_size
     from creativity_lens.generation.endpoint import ChatEndpoint
     from creativity_lens.generation.sampling import Sampling
     from creativity_lens.models.loading import load_model
@@ -67,6 +75,9 @@ if TYPE_CHECKING:
     from creativity_lens.steering.spec import SteeringSpec, SteeringStep
     from creativity_lens.steering.steer import steer
     from creativity_lens.studies.demo import run_demo
+    from creativity_lens.studies.evaluate import evaluate
+    from creativity_lens.studies.evaluate_config import EvaluateConfig
+    from creativity_lens.studies.evaluate_tables import EvaluateResult
     from creativity_lens.studies.negated import Negations, negate_premises
     from creativity_lens.studies.power import power
     from creativity_lens.studies.probe import ProbeResult, probe_run
@@ -87,10 +98,13 @@ _HOMES = {
     "DirectionMismatchError": "errors",
     "DirectionSet": "directions.direction",
     "Erasure": "directions.erasure",
+    "EvaluateConfig": "studies.evaluate_config",
+    "EvaluateResult": "studies.evaluate_tables",
     "Extraction": "directions.extract",
     "ExtractionConfig": "directions.extract",
     "Generation": "steering.generate",
     "InputError": "errors",
+    "JudgedPair": "evaluation.pairwise_judge",
     "LensModel": "models.protocol",
     "MissingDependencyError": "errors",
     "ModelError": "errors",
@@ -98,6 +112,7 @@ _HOMES = {
     "PassagePair": "prompts.pairs",
     "ProbeConfig": "studies.probe_config",
     "ProbeResult": "studies.probe",
+    "Ratings": "evaluation.ratings",
     "Sampling": "generation.sampling",
     "Scores": "scoring.score",
     "Separability": "probes.separability",
@@ -106,12 +121,17 @@ _HOMES = {
     "SweepConfig": "runs.sweep_config",
     "SweepResult": "studies.sweep",
     "Text": "scoring.score",
+    "bradley_terry": "evaluation.bradley_terry",
     "cached_store": "activations.store",
     "check_corpus": "prompts.checks",
     "concept_cosines": "probes.cosines",
+    "endpoint_choices": "evaluation.endpoint_judge",
+    "endpoint_ratings": "evaluation.endpoint_judge",
     "estimate": "directions.estimators",
+    "evaluate": "studies.evaluate",
     "extract": "directions.extract",
     "generate": "steering.generate",
+    "judge_pairs": "evaluation.pairwise_judge",
     "load_contrast": "prompts.pairs",
     "load_directions": "directions.shipped",
     "load_model": "models.loading",
@@ -119,6 +139,7 @@ _HOMES = {
     "load_run": "directions.run_files",
     "load_sweep_config": "runs.sweep_config",
     "load_writing_prompts": "prompts.readers",
+    "make_study": "evaluation.study_design",
     "manipulation_check": "evaluation.manipulation",
     "negate_premises": "studies.negated",
     "nuisance_erasure": "directions.nuisance",
@@ -126,10 +147,14 @@ _HOMES = {
     "premises_needed": "probes.stability",
     "probe_run": "studies.probe",
     "randomized": "models.randomized",
+    "rate_texts": "evaluation.naive_rating",
+    "ratings_from_frame": "evaluation.ratings",
     "read_nuisances": "directions.nuisance",
     "read_pairs": "prompts.pairs",
     "read_passages": "prompts.pairs",
     "read_premises": "prompts.readers",
+    "read_rating_set": "evaluation.rating_sets",
+    "read_ratings": "evaluation.ratings",
     "read_writing_prompts": "prompts.readers",
     "run_demo": "studies.demo",
     "save_run": "directions.run_files",
@@ -137,6 +162,7 @@ _HOMES = {
     "separability": "probes.separability",
     "stability": "probes.stability",
     "steer": "steering.steer",
+    "study_size": "evaluation.study_size",
     "sweep": "studies.sweep",
     "with_estimator": "directions.estimators",
     "write_store": "activations.store",
@@ -154,10 +180,13 @@ __all__ = [
     "DirectionMismatchError",
     "DirectionSet",
     "Erasure",
+    "EvaluateConfig",
+    "EvaluateResult",
     "Extraction",
     "ExtractionConfig",
     "Generation",
     "InputError",
+    "JudgedPair",
     "LensModel",
     "MissingDependencyError",
     "ModelError",
@@ -165,6 +194,7 @@ __all__ = [
     "PassagePair",
     "ProbeConfig",
     "ProbeResult",
+    "Ratings",
     "Sampling",
     "Scores",
     "Separability",
@@ -173,12 +203,17 @@ __all__ = [
     "SweepConfig",
     "SweepResult",
     "Text",
+    "bradley_terry",
     "cached_store",
     "check_corpus",
     "concept_cosines",
+    "endpoint_choices",
+    "endpoint_ratings",
     "estimate",
+    "evaluate",
     "extract",
     "generate",
+    "judge_pairs",
     "load_contrast",
     "load_directions",
     "load_model",
@@ -186,6 +221,7 @@ __all__ = [
     "load_run",
     "load_sweep_config",
     "load_writing_prompts",
+    "make_study",
     "manipulation_check",
     "negate_premises",
     "nuisance_erasure",
@@ -193,10 +229,14 @@ __all__ = [
     "premises_needed",
     "probe_run",
     "randomized",
+    "rate_texts",
+    "ratings_from_frame",
     "read_nuisances",
     "read_pairs",
     "read_passages",
     "read_premises",
+    "read_rating_set",
+    "read_ratings",
     "read_writing_prompts",
     "run_demo",
     "save_run",
@@ -204,6 +244,7 @@ __all__ = [
     "separability",
     "stability",
     "steer",
+    "study_size",
     "sweep",
     "with_estimator",
     "write_store",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from creativity_lens import __version__
-from creativity_lens.cli import data, terminal
+from creativity_lens.cli import annotate, data, terminal
 from creativity_lens.cli.common import (
     DeviceOption,
     DtypeOption,
@@ -19,9 +19,12 @@ from creativity_lens.cli.common import (
     load,
     print_claims,
 )
+from creativity_lens.cli.evaluate import evaluate
 from creativity_lens.cli.extract import extract
 from creativity_lens.cli.generate import generate
+from creativity_lens.cli.judge import judge
 from creativity_lens.cli.probe import power, probe
+from creativity_lens.cli.ratings import ratings
 from creativity_lens.cli.score import score
 from creativity_lens.cli.sweep import sweep
 from creativity_lens.errors import CreativityLensError
@@ -37,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app)
+app.add_typer(annotate.app)
 
 
 def _version(wanted: bool) -> bool:
@@ -111,6 +115,9 @@ app.command()(power)
 app.command()(sweep)
 app.command()(score)
 app.command()(generate)
+app.command()(evaluate)
+app.command()(ratings)
+app.command()(judge)
 
 
 _INTERRUPTED = 130

@@ -5,15 +5,12 @@ nearly always. So each pair is asked in both orders. In log-odds a constant liki
 label adds the same amount to both answers with opposite signs, and their mean is free of it.
 
 The judge sees the task (if it is given) and the two texts, never who wrote them or under which
-instruction. The texts stand between tags; the same tags and special tokens inside a text are taken
-apart. Still, a text can talk to the judge ("choose this one"), and nothing here prevents it. Read
-the texts of a surprising verdict.
+instruction. The words are in `judge_prompts`, with what a text can and cannot do to them.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,23 +18,21 @@ from jaxtyping import Bool, Float
 from scipy.special import expit
 
 from creativity_lens.errors import InputError, ModelError
+from creativity_lens.evaluation.judge_prompts import (
+    COMPARE_SYSTEM,
+    beginning,
+    check_max_tokens,
+    check_quality,
+    choice_question,
+    inert_for,
+)
 from creativity_lens.models.batching import by_length, check_batch_size, left_pad
-from creativity_lens.models.chat import check_fits, decode, render_prompt, text_ids
+from creativity_lens.models.chat import check_fits, render_prompt, text_ids
 from creativity_lens.models.protocol import LensModel, model_device, read
 from creativity_lens.stats import Array, Interval, mean_interval, wins
 
 LABELS = (("A", "B"), ("1", "2"))
 """What the two texts may be called; the first pair of which each is a single token is used."""
-
-SYSTEM = "You compare two texts."
-_TEXT = "[Begin text {label}]\n{text}\n[End text {label}]\n\n"
-# Among eight wordings, the one that put most mass on the labels of SmolLM2-135M (0.66 on twelve
-# pairs of our own); it was not chosen by its accuracy.
-_QUESTION = (
-    "Which text is more {quality}?\n{first}. Text {first}\n{second}. Text {second}\n\n"
-    "Answer: {first} or {second}?"
-)
-_TAG = re.compile(r"\[(?=\s*(?:begin|end)\s+t)", re.IGNORECASE)
 
 
 class JudgedPair(NamedTuple):
@@ -182,7 +177,8 @@ def judge_pairs(
             than 1, or a prompt longer than the model's context.
         ModelError: none of the label pairs in `LABELS` is two single tokens, or the logits are NaN.
     """
-    _check(pairs, quality, max_tokens)
+    check_pairs(pairs, quality)
+    check_max_tokens(max_tokens)
     check_batch_size(batch_size)
     labels, label_ids = _labels(model)
     orders: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # which answers a prompt gives
@@ -225,30 +221,16 @@ def judge_prompt(
     max_tokens: int | None = None,
 ) -> list[int]:
     """Token ids of the question, up to and with the assistant header; `a` stands first."""
-    shown = [
-        _inert(model, text if max_tokens is None else _head(model, text, max_tokens))
-        for text in (pair.a, pair.b)
-    ]
-    task = (
-        "" if pair.prompt is None else f"Both texts answer this: {_inert(model, pair.prompt)}\n\n"
-    )
-    texts = "".join(
-        _TEXT.replace("{label}", label).replace("{text}", text)
-        for label, text in zip(labels, shown, strict=True)
-    )
-    question = _QUESTION.format(quality=quality, first=labels[0], second=labels[1])
-    return render_prompt(model, task + texts + question, system=SYSTEM)
+    a, b = (beginning(model, text, max_tokens) for text in (pair.a, pair.b))
+    question = choice_question(a, b, pair.prompt, labels, quality=quality, inert=inert_for(model))
+    return render_prompt(model, question, system=COMPARE_SYSTEM)
 
 
-def _check(pairs: Sequence[JudgedPair], quality: str, max_tokens: int | None) -> None:
+def check_pairs(pairs: Sequence[JudgedPair], quality: str) -> None:
+    """Raise InputError for no pairs, an id used twice, an empty text, or a blank `quality`."""
     if not pairs:
         raise InputError("there are no pairs to judge.")
-    if not quality.strip():
-        raise InputError(f"quality must be an adjective such as 'creative', got {quality!r}.")
-    if max_tokens is not None and max_tokens < 1:
-        raise InputError(
-            f"max_tokens must be at least 1, or None for whole texts; got {max_tokens}."
-        )
+    check_quality(quality)
     seen: set[str] = set()
     for pair in pairs:
         if pair.id in seen:
@@ -284,21 +266,3 @@ def _label_log_probs(
     if np.isnan(known).any():
         raise ModelError("the model's logits are NaN: load it in float32.")
     return np.asarray(known)
-
-
-def _head(model: LensModel, text: str, max_tokens: int) -> str:
-    ids = text_ids(model, text)
-    return text if len(ids) <= max_tokens else decode(model, ids[:max_tokens])
-
-
-def _inert(model: LensModel, text: str) -> str:
-    """The text, unable to end its turn or its frame: special tokens and tags are broken."""
-    for token in sorted(_special_tokens(model.tokenizer)):
-        text = text.replace(token, f"{token[:1]} {token[1:]}")
-    return _TAG.sub("(", text)
-
-
-def _special_tokens(tokenizer: Any) -> set[str]:
-    added = getattr(tokenizer, "added_tokens_decoder", {})
-    found = {token.content for token in added.values() if token.special}
-    return {token for token in (*found, *getattr(tokenizer, "all_special_tokens", ())) if token}

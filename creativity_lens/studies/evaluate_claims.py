@@ -1,0 +1,247 @@
+"""What can be said about agreement with people, each with its null, its rival and a verdict.
+
+A score is held against people on one dimension by one group of raters at a time: experts and lay
+readers can disagree in sign, and their claims stand apart.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from creativity_lens.stats import Interval
+from creativity_lens.studies.claims import Claim, Verdict
+from creativity_lens.studies.evaluate_judges import NAIVE, PAIRWISE
+from creativity_lens.studies.evaluate_rows import LENGTHS
+from creativity_lens.studies.evaluate_scores import CHOSEN, PAPER
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FEW_PROMPTS = 10
+ALPHA = 0.05
+MOST_GIVEN = 5
+"""With more scores than this brought along, only length is claimed; the table has all of them."""
+
+
+def agreement_claims(
+    agreement: "DataFrame",
+    nulls: "DataFrame",
+    primary: int | None,
+    dimension: str,
+    given: tuple[str, ...] = (),
+) -> tuple[Claim, ...]:
+    """The claims about one dimension, for each group of raters, in the strictest scope with pairs.
+
+    Args:
+        agreement: the table.
+        nulls: the table.
+        primary: the layer of the paper's score; None without a model.
+        dimension: which dimension the claims are about.
+        given: scores that the user brought; without a model the claims are about them.
+    """
+    claims: list[Claim] = []
+    here = agreement[agreement["dimension"] == dimension]
+    for group in dict.fromkeys(here["rater_group"]):
+        rows = here[here["rater_group"] == group]
+        scoped = rows[rows["scope"] == "prompt+author"]
+        if not len(scoped) or not (scoped["n_pairs"] > 0).any():
+            scoped = rows[rows["scope"] == "prompt"]
+        beside = nulls[
+            (nulls["dimension"] == dimension)
+            & (nulls["rater_group"] == group)
+            & (nulls["scope"] == scoped["scope"].iloc[0])
+        ]
+        said = _Group(scoped, beside, dimension, str(group), primary)
+        if primary is not None:
+            claims.append(said.orders(PAPER, primary))
+            claims.append(said.adds(PAPER, primary))
+            if said.row(NAIVE) is not None or said.row(PAIRWISE) is not None:
+                claims.append(said.beats_asking())
+            if said.row(CHOSEN) is not None:
+                claims.append(said.orders(CHOSEN, None))
+        else:
+            known = [name for name in given if said.row(name) is not None]
+            if len(known) > MOST_GIVEN:  # to pick some of hundreds would be arbitrary
+                known = [name for name in known if name in LENGTHS]
+            claims += [said.orders(name, None) for name in known]
+    return tuple(claims)
+
+
+class _Group:
+    """Claims about one dimension, one group and one scope."""
+
+    def __init__(
+        self,
+        rows: "DataFrame",
+        nulls: "DataFrame",
+        dimension: str,
+        group: str,
+        primary: int | None,
+    ) -> None:
+        self._rows, self._nulls, self._primary = rows, nulls, primary
+        within = "prompt and author type" if rows["scope"].iloc[0] != "prompt" else "prompt"
+        raters = "people" if group == "all" else f"raters of the group {group!r}"
+        self._people = f"{raters} about {dimension!r}, within {within}"
+
+    def row(self, score: str, layer: int | None = None) -> dict[Any, Any] | None:
+        """The row of a score; None if there is none or nothing is known."""
+        found = self._rows[self._rows["score"] == score]
+        if layer is not None:
+            found = found[found["layer"] == layer]
+        known = found[found["pairwise_accuracy"].notna()]
+        return known.iloc[0].to_dict() if len(known) else None
+
+    def orders(self, score: str, layer: int | None) -> Claim:
+        """Whether a score orders texts as people do."""
+        name = score if layer is None else f"{score} at layer {layer}"
+        statement = f"The score ({name}) orders texts as {self._people}."
+        row = self.row(score, layer)
+        if row is None:
+            return _unknown(statement, "No pair of rated texts is decided.")
+        estimate = _interval(row)
+        null = self._null(layer)
+        verdict: Verdict = "not supported"
+        # Written so that NaN, which is neither more nor less than anything, supports nothing.
+        if estimate.high < 0.5:
+            reason = "It runs against people: the interval lies below chance."
+        elif not (estimate.low > 0.5 and row["p_holm"] < ALPHA):
+            reason = "The interval is not above chance, or permuted ratings do as well."
+        elif null is not None and 1 / (null["n"] + 1) >= ALPHA:
+            verdict = "with a caveat"
+            reason = (
+                f"Better than chance, but {null['n']:.0f} random directions are too few a null."
+            )
+        elif null is not None and not null["share_as_far"] < ALPHA:
+            reason = "Random directions of the texts' own covariance do as well."
+        elif not row["increment_low"] > 0:
+            verdict = "with a caveat"
+            reason = "Better than chance, but not shown to add to length with likelihood."
+        else:
+            verdict, reason = "supported", "Better than chance, random directions and length."
+        if score == CHOSEN and verdict == "supported":
+            verdict = "with a caveat"
+        if score == CHOSEN:
+            reason += " Layer and variant were chosen by the ratings of the other prompts."
+        return _few(
+            Claim(
+                statement=statement,
+                estimate=estimate,
+                unit=f"share of {row['n_pairs']:.0f} pairs; chance 0.5"
+                + (f"; ceiling {row['ceiling']:.2f}" if row["ceiling"] == row["ceiling"] else ""),
+                null=f"ratings permuted: p = {row['p_value']:.3f}, over dimensions "
+                f"{row['p_holm']:.3f}"
+                + (
+                    ""
+                    if null is None
+                    else f"; {null['n']:.0f} directions of the covariance within classes: "
+                    f"[{null['low']:.2f}, {null['high']:.2f}]"
+                ),
+                rival=self._rivals(),
+                verdict=verdict,
+                reason=reason,
+            ),
+            row,
+        )
+
+    def adds(self, score: str, layer: int | None) -> Claim:
+        """Whether a score adds to length with likelihood."""
+        statement = (
+            f"The score ({score} at layer {layer}) adds to length with likelihood in telling the "
+            f"order of {self._people}."
+        )
+        row = self.row(score, layer)
+        if row is None or row["increment"] != row["increment"]:
+            return _unknown(statement, "There are too few pairs, or no length, to tell.")
+        gain = Interval(row["increment"], row["increment_low"], row["increment_high"])
+        good = gain.low > 0
+        return _few(
+            Claim(
+                statement=statement,
+                estimate=gain,
+                unit=f"gain in share of {row['n_pairs']:.0f} pairs, models fitted on other prompts",
+                null="0: it adds nothing",
+                rival=self._rivals(),
+                verdict="supported" if good else "not supported",
+                reason=(
+                    "The interval of the gain lies above 0."
+                    if good
+                    else "The interval of the gain reaches 0."
+                ),
+            ),
+            row,
+        )
+
+    def beats_asking(self) -> Claim:
+        """Whether reading the model does better than asking it."""
+        statement = (
+            "Reading the model agrees better than asking it, with the order of " + self._people
+        ) + "."
+        own = self.row(PAPER, self._primary)
+        asked = [row for row in (self.row(NAIVE), self.row(PAIRWISE)) if row is not None]
+        best = max(asked, key=lambda row: row["pairwise_accuracy"])
+        if own is None:
+            return _unknown(statement, "No pair of rated texts is decided.")
+        estimate, rival = _interval(own), _interval(best)
+        good = estimate.low > max(rival.high, 0.5)
+        return _few(
+            Claim(
+                statement=statement,
+                estimate=estimate,
+                unit="share of pairs in the right order; chance 0.5",
+                null="0.5 is chance",
+                rival=f"{best['score']}: {rival.estimate:.2f} [{rival.low:.2f}, {rival.high:.2f}] "
+                f"on {best['n_pairs']:.0f} pairs",
+                verdict="supported" if good else "not supported",
+                reason=(
+                    "The intervals do not overlap."
+                    if good
+                    else "The intervals overlap, or the score is not above chance."
+                ),
+            ),
+            own,
+        )
+
+    def _null(self, layer: int | None) -> dict[Any, Any] | None:
+        found = self._nulls[(self._nulls["null"] == "within") & (self._nulls["layer"] == layer)]
+        return found.iloc[0].to_dict() if len(found) else None
+
+    def _rivals(self) -> str:
+        """Length, and the best other baseline, each in its better direction."""
+        baselines = self._rows[
+            (self._rows["kind"] == "baseline") | self._rows["score"].isin(LENGTHS)
+        ]
+        known = baselines[baselines["pairwise_accuracy"].notna()].to_dict("records")
+        lengths = [row for row in known if row["score"] in LENGTHS]
+        others = [row for row in known if row["score"] not in LENGTHS]
+        said = ["length: not known"]
+        if lengths:
+            said = [_better(max(lengths, key=lambda row: row["n_pairs"]), "length")]
+        if others:
+            best = max(others, key=lambda row: abs(row["pairwise_accuracy"] - 0.5))
+            said.append(f"best of {len(others)} others, {_better(best, str(best['score']))}")
+        return "; ".join(said)
+
+
+def _better(row: dict[Any, Any], name: str) -> str:
+    """A baseline in the direction in which it does better."""
+    accuracy = float(row["pairwise_accuracy"])
+    way = "more" if accuracy >= 0.5 else "less"
+    return f"{name} ({way} is better): {max(accuracy, 1 - accuracy):.2f}"
+
+
+def _interval(row: dict[Any, Any]) -> Interval:
+    return Interval(row["pairwise_accuracy"], row["ci_low"], row["ci_high"])
+
+
+def _unknown(statement: str, reason: str) -> Claim:
+    nan = float("nan")
+    return Claim(statement, Interval(nan, nan, nan), "", "", "", "not supported", reason)
+
+
+def _few(claim: Claim, row: dict[Any, Any]) -> Claim:
+    """Few prompts speak of themselves alone."""
+    if row["n_prompts"] >= FEW_PROMPTS:
+        return claim
+    verdict: Verdict = "with a caveat" if claim.verdict == "supported" else claim.verdict
+    reason = f"{claim.reason} Only {row['n_prompts']:.0f} prompts: it holds for these prompts only."
+    return Claim(
+        claim.statement, claim.estimate, claim.unit, claim.null, claim.rival, verdict, reason
+    )

@@ -1,0 +1,350 @@
+"""One comparison of all scores with people: one dimension, one group of raters, one scope."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from creativity_lens.evaluation.accuracy import accuracies, per_prompt
+from creativity_lens.evaluation.agreement import Agreement, agreement, judged_agreement
+from creativity_lens.evaluation.ceilings import Ceiling, ceiling, icc1, krippendorff_alpha
+from creativity_lens.evaluation.increment import increment, matched_length
+from creativity_lens.evaluation.pair_design import PairDesign, Scope, pair_design
+from creativity_lens.evaluation.rank_agreement import partial_spearman
+from creativity_lens.evaluation.ratings import Ratings
+from creativity_lens.stats import Array
+from creativity_lens.studies.evaluate_choice import choose
+from creativity_lens.studies.evaluate_config import EvaluateConfig
+from creativity_lens.studies.evaluate_scores import (
+    CHOSEN,
+    LENGTH,
+    NLL,
+    PAPER,
+    ScoreColumns,
+    ScoreKey,
+    together,
+)
+
+LENGTHS = (LENGTH, "n_words", "text_length")
+"""What may stand for a text's length."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What is compared with what.
+
+    Attributes:
+        dimension: what was rated.
+        group: who rated.
+        scope: whether pairs stay within the author type.
+        design: the pairs.
+        raters: ratings by rater of all listed texts.
+        persistent: whether raters are persons.
+        prompts: the prompt of each listed text.
+        authors: the author type of each listed text if pairs stay within it.
+        systems: what wrote each listed text.
+    """
+
+    dimension: str
+    group: str
+    scope: Scope
+    design: PairDesign
+    raters: Float[Array, "rater text"]
+    persistent: bool
+    prompts: tuple[str, ...]
+    authors: tuple[str, ...] | None
+    systems: tuple[str, ...]
+
+    @property
+    def where(self) -> dict[str, str]:
+        """The columns that name it."""
+        return {"dimension": self.dimension, "rater_group": self.group, "scope": self.scope}
+
+
+def comparisons(ratings: Ratings, config: EvaluateConfig) -> list[Comparison]:
+    """All comparisons: each dimension by each group that rated it.
+
+    Pairs within author types make a second scope where more than one type is known.
+    """
+    texts = ratings.texts
+    prompts = tuple(texts["prompt_id"])
+    authors = tuple(texts["author_type"])
+    systems = tuple(texts["system"])
+    scopes: list[tuple[str, ...] | None] = [None]
+    if len(set(authors) - {""}) > 1:
+        scopes.append(authors)
+    found = []
+    for dimension in config.dimensions or ratings.dimensions:
+        for group in ratings.groups:
+            means = ratings.means(dimension, group)
+            if np.isnan(means).all():
+                continue
+            for types in scopes:
+                design = pair_design(means, prompts, authors=types, min_gap=config.min_gap)
+                found.append(
+                    Comparison(
+                        dimension,
+                        group,
+                        design.scope,
+                        design,
+                        ratings.by_rater(dimension, group).values,
+                        ratings.raters_persist(dimension, group),
+                        prompts,
+                        types,
+                        systems,
+                    )
+                )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonRows:
+    """The rows of one comparison for each table."""
+
+    agreement: list[dict[str, Any]]
+    nulls: list[dict[str, Any]]
+    ceilings: list[dict[str, Any]]
+    per_prompt: list[dict[str, Any]]
+    choice: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedPairs:
+    """A judge that compared pairs: places of both texts, and the probability of the first."""
+
+    judge: str
+    pairs: tuple[tuple[int, int], ...]
+    preference: Float[Array, " pair"]
+
+
+def compare(
+    one: Comparison,
+    columns: ScoreColumns,
+    random: Mapping[str, Float[Array, "draw layer text"]],
+    layers: Sequence[int],
+    judged: Sequence[JudgedPairs],
+    primary: int | None,
+    config: EvaluateConfig,
+) -> ComparisonRows:
+    """Hold all scores against the ratings of one comparison.
+
+    Args:
+        one: the comparison.
+        columns: the scores.
+        random: of random directions, by kind.
+        layers: their layers.
+        judged: judges that compared pairs.
+        primary: the layer of the paper's score; None without a model.
+        config: what is asked.
+    """
+    choice = choose(one.design, _candidates(columns), one.prompts)
+    if choice.chosen:
+        key = ScoreKey(CHOSEN, None, "score")
+        columns = together(columns, ScoreColumns((key,), choice.values[None]))
+    top = _ceiling(one, columns, primary, config)
+    found = agreement(
+        one.design,
+        columns.values,
+        systems=one.systems,
+        n_draws=config.n_draws,
+        n_permutations=config.n_permutations,
+        seed=config.seed,
+        ratings_by_rater=one.raters if one.persistent else None,
+    )
+    notes = " ".join(one.design.notes)
+    rows = [
+        _row(one, key, agreed, top, notes) for key, agreed in zip(columns.keys, found, strict=True)
+    ]
+    chosen = [key.layer in (None, primary) for key in columns.keys]
+    details = _details(one.design, columns.where(chosen), config)
+    for row, detail in zip(
+        (row for row, keep in zip(rows, chosen, strict=True) if keep), details, strict=True
+    ):
+        row |= detail
+    for judge in judged:
+        agreed = judged_agreement(
+            one.design,
+            judge.pairs,
+            judge.preference,
+            n_draws=config.n_draws,
+            n_permutations=config.n_permutations,
+            seed=config.seed,
+            ratings_by_rater=one.raters if one.persistent else None,
+        )
+        rows.append(_row(one, ScoreKey(judge.judge, None, "judge"), agreed, top, notes))
+    return ComparisonRows(
+        rows,
+        _nulls(one, columns, random, layers),
+        [_ceiling_row(one, top)],
+        _prompt_rows(one, columns.where(chosen)),
+        [
+            one.where | {"prompt_id": prompt, "score": key.score, "layer": key.layer}
+            for prompt, key in choice.chosen
+        ],
+    )
+
+
+def length_of(columns: ScoreColumns) -> Float[Array, " text"] | None:
+    """How long each text is: that of `LENGTHS` which most texts have, the first among equals."""
+    found = [row for row in map(columns.find, LENGTHS) if row is not None]
+    known = [np.where(row > 0, row, np.nan) for row in found]
+    best = max(known, key=lambda row: int((~np.isnan(row)).sum()), default=None)
+    return None if best is None or np.isnan(best).all() else best
+
+
+def _candidates(columns: ScoreColumns) -> ScoreColumns:
+    return columns.where([key.kind == "score" for key in columns.keys])
+
+
+def _row(
+    one: Comparison, key: ScoreKey, found: Agreement, top: Ceiling, notes: str
+) -> dict[str, Any]:
+    few = "These prompts only: texts were resampled within them." * found.these_prompts_only
+    return (
+        {"score": key.score, "layer": key.layer, "kind": key.kind}
+        | one.where
+        | {
+            "pairwise_accuracy": found.pairwise_accuracy,
+            "n_pairs": found.n_pairs,
+            "kendall": found.kendall,
+            "spearman": found.spearman,
+            "system_kendall": found.system_kendall,
+            "ci_low": found.ci_low,
+            "ci_high": found.ci_high,
+            "p_value": found.p_value,
+            "ceiling": top.accuracy,
+            "n_texts": found.n_texts,
+            "n_prompts": found.n_prompts,
+            "note": f"{notes} {few}".strip(),
+        }
+    )
+
+
+def _details(
+    design: PairDesign, columns: ScoreColumns, config: EvaluateConfig
+) -> list[dict[str, Any]]:
+    """What each score adds to length with likelihood, and how it does apart from length."""
+    length = length_of(columns)
+    if length is None:
+        return [{} for _ in columns.keys]
+    logs = np.log(length)
+    nll = columns.find(NLL)
+    base = np.stack([logs] if nll is None else [logs, nll])
+    settings = {"n_draws": config.n_draws, "seed": config.seed}
+    gains = increment(design, base, columns.values, n_folds=config.n_folds, **settings)
+    matched = matched_length(design, columns.values, length, **settings)
+    partial = partial_spearman(design, columns.values, logs)
+    in_base = {*LENGTHS, NLL}
+    nothing = (math.nan,) * 3
+    return [
+        dict(
+            zip(
+                ("increment", "increment_low", "increment_high"),
+                nothing if key.score in in_base else gain.gain,
+                strict=True,
+            )
+        )
+        | {
+            "partial_spearman": float(rho),
+            "matched_accuracy": near.accuracy.estimate,
+            "matched_low": near.accuracy.low,
+            "matched_high": near.accuracy.high,
+            "matched_pairs": near.n_pairs,
+        }
+        for key, gain, near, rho in zip(columns.keys, gains, matched, partial, strict=True)
+    ]
+
+
+def _ceiling(
+    one: Comparison, columns: ScoreColumns, primary: int | None, config: EvaluateConfig
+) -> Ceiling:
+    unknown = np.full(one.design.n_listed, np.nan)
+    paper = columns.find(PAPER, primary) if primary is not None else None
+    length = length_of(columns)
+    held = [unknown if row is None else row for row in (paper, length)]
+    return ceiling(
+        one.raters,
+        one.prompts,
+        authors=one.authors,
+        min_gap=config.min_gap,
+        scores=np.stack(held),
+        persistent=one.persistent,
+        n_draws=config.n_draws,
+        seed=config.seed,
+    )
+
+
+def _ceiling_row(one: Comparison, top: Ceiling) -> dict[str, Any]:
+    rated = ~np.isnan(one.raters)
+    return one.where | {
+        "ceiling": top.accuracy,
+        "ceiling_low": top.ci_low,
+        "ceiling_high": top.ci_high,
+        "n_pairs": top.n_pairs,
+        "paper_accuracy": float(top.score_accuracy[0]),
+        "length_accuracy": float(top.score_accuracy[1]),
+        "icc1": icc1(one.raters),
+        "krippendorff_alpha": krippendorff_alpha(one.raters),
+        "n_raters": int(rated.any(axis=1).sum()),
+        "reason": top.reason,
+    }
+
+
+def _nulls(
+    one: Comparison,
+    columns: ScoreColumns,
+    random: Mapping[str, Float[Array, "draw layer text"]],
+    layers: Sequence[int],
+) -> list[dict[str, Any]]:
+    rows = []
+    for kind, values in random.items():
+        flat = values.reshape(-1, values.shape[-1])
+        found = accuracies(one.design, flat).reshape(values.shape[:2])
+        for place, layer in enumerate(layers):
+            drawn = found[:, place]
+            known = drawn[~np.isnan(drawn)]
+            low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (math.nan, math.nan)
+            paper = columns.find(PAPER, layer)
+            own = math.nan if paper is None else float(accuracies(one.design, paper[None])[0])
+            far = np.abs(known - 0.5) >= abs(own - 0.5) - 1e-12
+            rows.append(
+                {"null": kind, "layer": layer}
+                | one.where
+                | {
+                    "mean": float(known.mean()) if len(known) else math.nan,
+                    "low": float(low),
+                    "high": float(high),
+                    "n": len(known),
+                    "share_as_far": (
+                        float((1 + far.sum()) / (1 + len(known)))
+                        if len(known) and own == own
+                        else math.nan
+                    ),
+                }
+            )
+    return rows
+
+
+def _prompt_rows(one: Comparison, columns: ScoreColumns) -> list[dict[str, Any]]:
+    found = per_prompt(one.design, columns.values)
+    names = found.prompt
+    rows = []
+    for place, key in enumerate(columns.keys):
+        for name in dict.fromkeys(names):
+            blocks = [b for b, prompt in enumerate(names) if prompt == name]
+            n = found.n_pairs[place, blocks]
+            if n.sum():
+                wins = np.nan_to_num(found.accuracy[place, blocks]) * n
+                rows.append(
+                    {"score": key.score, "layer": key.layer}
+                    | one.where
+                    | {
+                        "prompt_id": name,
+                        "accuracy": float(wins.sum() / n.sum()),
+                        "n_pairs": int(n.sum()),
+                    }
+                )
+    return rows
