@@ -124,9 +124,12 @@ def test_every_score_is_held_against_every_dimension_in_both_scopes(full):
     expected |= {(f"{name}+prompt", layer) for name, layer in expected}
     expected |= {
         (name, layer)
-        for name in ("cosine_common_length", "cosine_common_length+prompt", "direction:formality")
+        for name in (
+            "cosine_common_length", "cosine_common_length+prompt", "direction:formality",
+            "direction:length",
+        )
         for layer in range(N_LAYERS)
-    }
+    }  # fmt: skip
     expected |= {
         (name, None)
         for name in (
@@ -598,6 +601,50 @@ def test_pairs_that_were_judged_join_as_a_rival(study):
         assert row["pairwise_accuracy"] == accuracy
         assert row["n_pairs"] == decided
         assert row["kind"] == "judge"
+
+
+def test_judges_of_pairs_are_held_against_scores_and_each_other(study):
+    """The second judge says the opposite on all pairs but one, on which it has no opinion."""
+    known = without(texts(), "author_type")
+    order = np.random.default_rng(14).permutation(len(known))
+    truth = {text["text_id"]: float(place) for text, place in zip(known, order, strict=True)}
+    ratings = rated(known, truth.__getitem__)
+    pairs = tuple((4 * p, 4 * p + 1) for p in range(N_PROMPTS))
+    value = [truth[name] for name in ratings.texts.index]
+    liked = np.array([0.5 + 0.1 * np.sign(value[a] - value[b]) for a, b in pairs])
+    other = 1 - liked
+    other[0] = 0.5
+    turned = tuple((b, a) for a, b in pairs)
+    scores = pd.DataFrame({"mine": value}, index=ratings.texts.index)
+    found = study(
+        ratings,
+        scores=scores,
+        judged=[JudgedPairs("good", pairs, liked), JudgedPairs("bad", turned, 1 - other)],
+    )
+    table = found.tables["between"]
+    assert one(table, first="mine", second="good")["pairwise_accuracy"] == 1
+    assert one(table, first="mine", second="bad")["pairwise_accuracy"] == pytest.approx(0.5 / 12)
+    both = one(table, first="good", second="bad")
+    assert both["pairwise_accuracy"] == pytest.approx(0.5 / 12)
+    assert both["n_pairs"] == 12
+    assert math.isnan(both["kendall"])
+
+
+@pytest.mark.parametrize("name", ["cosine@1", "nll", "chosen", "direction:wit", "naive_rating"])
+def test_a_name_of_ours_is_refused_before_the_model_reads(study, name):
+    ratings = rated(texts(), noise(3))
+    scores = pd.DataFrame({name: 1.0}, index=ratings.texts.index)
+    told = []
+    with pytest.raises(InputError, match="which is a name of ours"):
+        study(ratings, scores=scores, on_progress=lambda *stage: told.append(stage))
+    assert not told
+
+
+def test_the_direction_of_length_is_the_texts_own(study):
+    """Texts of random words: along it, longer texts lie further."""
+    found = study(rated(texts(), noise(3)))
+    scores = found.tables["scores"]
+    assert scores["direction:length@1"].corr(np.log(scores["length"]), method="spearman") > 0.2
 
 
 def test_without_a_model_only_what_needs_none(full_ratings):

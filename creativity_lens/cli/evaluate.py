@@ -78,7 +78,7 @@ def evaluate(
     rate: Annotated[bool, typer.Option(help="Ask the model to rate each text itself.")] = True,
     judge_pairs: Annotated[
         int, typer.Option(help="Pairs that the model compares itself; 0 for none.")
-    ] = 200,
+    ] = 100,
     quality: Annotated[str, typer.Option(help="The adjective that judges are asked about.")] = (
         "creative"
     ),

@@ -47,7 +47,7 @@ class EvaluateConfig:
     nuisance_pairs: int | None = 24
     n_random: int = 100
     rate: bool = True
-    judge_pairs: int = 200
+    judge_pairs: int = 100
     n_draws: int = 2000
     n_permutations: int = 2000
     n_folds: int = 10

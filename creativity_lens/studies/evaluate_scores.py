@@ -4,7 +4,7 @@ The paper's score and its variants, the cheap baselines, directions that should 
 creativity, the judges, and what the user brings. No rating has a part in any of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from creativity_lens.directions.direction import DirectionSet
-from creativity_lens.directions.nuisance import nuisance_erasure
+from creativity_lens.directions.nuisance import length_direction, nuisance_erasure
 from creativity_lens.directions.whitened import WhitenedFitter
 from creativity_lens.errors import InputError
 from creativity_lens.measures.diversity import distinct_n, words
@@ -24,6 +24,7 @@ from creativity_lens.probes.random_directions import (
     shuffled_label_directions,
     within_class_directions,
 )
+from creativity_lens.scoring.text_means import TextMeans
 from creativity_lens.scoring.variants import VARIANTS, direction_scores, variant_scores
 from creativity_lens.stats import Array
 from creativity_lens.studies.evaluate_readings import NEUTRAL, RatedReadings
@@ -41,7 +42,13 @@ AVERAGE = "layer_average"
 CHOSEN = "chosen"
 LENGTH = "length"
 NLL = "nll"
-SURFACE = ("n_words", "distinct_1", "distinct_2", "compression_ratio")
+SURFACE: Mapping[str, Callable[[str], float]] = {
+    "n_words": lambda text: float(len(words(text))),
+    "distinct_1": lambda text: distinct_n(text, 1),
+    "distinct_2": lambda text: distinct_n(text, 2),
+    "compression_ratio": compression_ratio,
+}
+"""What is measured on a text without any model."""
 JUDGES = ("naive_rating", "naive_rating_sampled", "naive_pairwise")
 """What the scored model says when it is asked."""
 
@@ -128,15 +135,9 @@ def surface_scores(texts: Sequence[str]) -> dict[str, Array]:
         `n_words`, `distinct_1`, `distinct_2` (share of word n-grams that are different),
         `compression_ratio` (see `measures`).
     """
-    measures = (
-        lambda text: float(len(words(text))),
-        lambda text: distinct_n(text, 1),
-        lambda text: distinct_n(text, 2),
-        compression_ratio,
-    )
     return {
         name: np.array([measure(text) if text.strip() else np.nan for text in texts], dtype=float)
-        for name, measure in zip(SURFACE, measures, strict=True)
+        for name, measure in SURFACE.items()
     }
 
 
@@ -175,11 +176,28 @@ def activation_scores(
     means = readings.texts[NEUTRAL]
     at = list(means.layers)
     rows.add(LENGTH, None, "baseline", means.n_tokens)
-    for nuisance in readings.nuisances:
-        scores = direction_scores(means, nuisance.direction[None, at])[0]
+    others = {nuisance.name: nuisance.direction[at] for nuisance in readings.nuisances}
+    longer = _length_direction(means)
+    if longer is not None:
+        others["length"] = longer
+    for name, vectors in others.items():
+        scores = direction_scores(means, vectors[None])[0]
         for layer, row in zip(at, scores, strict=True):
-            rows.add(f"direction:{nuisance.name}", layer, "direction", row)
+            rows.add(f"direction:{name}", layer, "direction", row)
     return rows.columns()
+
+
+def _length_direction(means: TextMeans) -> Float[Tensor, "layer d_model"] | None:
+    """Where the rated texts themselves move as they get longer; None if it cannot be told."""
+    half = len(means) // 2
+    if half < 2:
+        return None
+    lengths = torch.from_numpy(means.n_tokens[: 2 * half].astype(float))
+    sides = means.raw[:half].double(), means.raw[half : 2 * half].double()
+    try:
+        return length_direction(*sides, torch.stack([lengths[:half], lengths[half:]], dim=1))
+    except InputError:  # texts of one length
+        return None
 
 
 def other_scores(
