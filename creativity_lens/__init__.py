@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from creativity_lens.evaluation.pairwise_judge import JudgedPair, judge_pairs
     from creativity_lens.evaluation.rating_sets import read_rating_set
     from creativity_lens.evaluation.ratings import Ratings, ratings_from_frame, read_ratings
+    from creativity_lens.evaluation.shipped_ratings import load_ratings
     from creativity_lens.evaluation.study_design import make_study
     from creativity_lens.evaluation.study_size import study_size
     from creativity_lens.generation.endpoint import ChatEndpoint
@@ -136,6 +137,7 @@ _HOMES = {
     "load_directions": "directions.shipped",
     "load_model": "models.loading",
     "load_passages": "prompts.pairs",
+    "load_ratings": "evaluation.shipped_ratings",
     "load_run": "directions.run_files",
     "load_sweep_config": "runs.sweep_config",
     "load_writing_prompts": "prompts.readers",
@@ -218,6 +220,7 @@ __all__ = [
     "load_directions",
     "load_model",
     "load_passages",
+    "load_ratings",
     "load_run",
     "load_sweep_config",
     "load_writing_prompts",

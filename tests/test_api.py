@@ -62,6 +62,7 @@ PINNED = [
     "load_directions",
     "load_model",
     "load_passages",
+    "load_ratings",
     "load_run",
     "load_sweep_config",
     "load_writing_prompts",

@@ -333,3 +333,16 @@ def test_wordings_of_a_prompt_that_differ_are_said():
     frame = rated({"a": {"r1": 1, "r2": 2}, "b": {"r1": 1, "r2": 2}}, text="x")
     frame["prompt"] = ["Write.", "Write.", "Write!", "Write!"]
     assert ratings_from_frame(frame).notes == ("Prompts with several wordings: 1 of 1.",)
+
+
+def test_the_shipped_ratings_are_whole_and_say_who_rated():
+    from creativity_lens.evaluation.shipped_ratings import load_ratings
+
+    found = load_ratings()
+    assert len(found.texts) == 60
+    assert found.groups == ("reader", "editor")
+    assert found.dimensions == ("creativity", "clarity")
+    assert (found.frame.groupby(["text_id", "dimension"]).size() == 4).all()
+    assert set(found.texts["author_type"]) == {"model"}
+    with pytest.raises(InputError, match="openings"):
+        load_ratings("no-such-set")
