@@ -46,7 +46,8 @@ LENGTH = {**GOOD, "score": "length", "layer": None, "kind": "baseline", "pairwis
 CHOSEN = {**GOOD, "score": "chosen", "layer": None}
 NAIVE = {
     **GOOD, "score": "naive_rating", "layer": None, "kind": "judge",
-    "pairwise_accuracy": 0.5, "ci_low": 0.45, "ci_high": 0.55,
+    "pairwise_accuracy": 0.5, "ci_low": 0.45, "ci_high": 0.55, "difference": -0.2,
+    "difference_low": -0.3, "difference_high": -0.1, "difference_pairs": 110,
 }  # fmt: skip
 UNKNOWN = {"pairwise_accuracy": NAN, "ci_low": NAN, "ci_high": NAN, "n_pairs": 0}
 
@@ -174,6 +175,14 @@ def test_a_gain_above_nothing_is_supported(low, verdict):
     assert "adds to length with likelihood" in claim.statement
 
 
+def test_a_score_that_runs_against_people_adds_with_its_sign_turned():
+    against = {**GOOD, "pairwise_accuracy": 0.3, "ci_low": 0.2, "ci_high": 0.4}
+    claim = claims(against, LENGTH)[1]
+    assert claim.verdict == "with a caveat"
+    assert "its opposite" in claim.reason
+    assert claims({**against, "ci_high": 0.5}, LENGTH)[1].verdict == "supported"
+
+
 def test_a_gain_that_is_not_known_is_said():
     claim = claims({**GOOD, "increment": NAN, "increment_low": NAN, "increment_high": NAN})[1]
     assert claim.verdict == "not supported"
@@ -184,27 +193,41 @@ def test_a_gain_that_is_not_known_is_said():
 
 
 @pytest.mark.parametrize(
-    ("changes", "verdict"),
+    ("changes", "verdict", "reason"),
     [
-        ({}, "supported"),
-        ({"ci_high": 0.6}, "not supported"),
-        ({"pairwise_accuracy": 0.75, "ci_high": 0.85}, "not supported"),
+        ({}, "supported", "lies above 0"),
+        # Intervals that overlap are of the same pairs: what counts is the paired difference.
+        ({"pairwise_accuracy": 0.65, "ci_high": 0.75}, "supported", "lies above 0"),
+        ({"difference_high": 0.0}, "not supported", "not above 0"),
+        ({"difference": 0.05, "difference_high": 0.1}, "not supported", "not above 0"),
+        ({"difference_low": NAN, "difference_high": NAN}, "not supported", "not above 0"),
+        ({"difference": NAN}, "not supported", "No pair that both know"),
     ],
 )
-def test_reading_beats_asking_if_the_intervals_lie_apart(changes, verdict):
+def test_reading_beats_asking_if_the_paired_difference_says_so(changes, verdict, reason):
     claim = claims(GOOD, {**NAIVE, **changes})[2]
     assert claim.statement.startswith("Reading the model agrees better than asking it")
     assert claim.verdict == verdict
+    assert reason in claim.reason
+
+
+def test_the_claim_has_the_score_less_the_rival():
+    claim = claims(GOOD, NAIVE)[2]
+    assert tuple(claim.estimate) == (0.2, 0.1, 0.3)
+    assert "110 pairs that both know" in claim.unit
+    assert "cosine at layer 3: 0.70 [0.60, 0.80] on 120 pairs" in claim.rival
 
 
 def test_reading_at_chance_beats_nothing():
     low = {**GOOD, "pairwise_accuracy": 0.49, "ci_low": 0.47, "ci_high": 0.51}
     asked = {**NAIVE, "pairwise_accuracy": 0.3, "ci_low": 0.2, "ci_high": 0.4}
-    assert claims(low, asked)[2].verdict == "not supported"
+    claim = claims(low, asked)[2]
+    assert claim.verdict == "not supported"
+    assert claim.reason == "The score itself is not above chance."
 
 
 def test_the_better_way_of_asking_is_the_rival():
-    chose = {**NAIVE, "score": "naive_pairwise", "pairwise_accuracy": 0.6, "ci_high": 0.65}
+    chose = {**NAIVE, "score": "naive_pairwise", "pairwise_accuracy": 0.6, "difference_high": 0.01}
     claim = claims(GOOD, NAIVE, chose)[2]
     assert "naive_pairwise: 0.60" in claim.rival
     assert claim.verdict == "not supported"
@@ -220,7 +243,7 @@ def test_nobody_asked_is_no_claim():
 def test_asked_but_not_read():
     claim = claims({**GOOD, **UNKNOWN}, NAIVE)[2]
     assert claim.verdict == "not supported"
-    assert claim.reason == "No pair of rated texts is decided."
+    assert claim.reason == "No pair that both know is decided."
 
 
 # --- the chosen score, few prompts, groups and scopes ----------------------------------------

@@ -156,19 +156,7 @@ def judged_agreement(
     Raises:
         InputError: a place outside the list, a text against itself, or no probability.
     """
-    places = np.array(pairs, dtype=int).reshape(-1, 2)
-    if len(places) != len(preference):
-        raise InputError(
-            f"{len(places)} pairs were judged but {len(preference)} preferences given."
-        )
-    if ((places < 0) | (places >= design.n_listed)).any() or (places[:, 0] == places[:, 1]).any():
-        raise InputError(
-            f"a judged pair is two different places from 0 to {design.n_listed - 1} in the list "
-            "of texts; one is not."
-        )
-    if ((preference < 0) | (preference > 1)).any():
-        raise InputError("a preference lies outside 0 to 1: give the first text's probability.")
-    mean = _mean_preferences(design, places, preference)
+    mean = mean_preferences(design, pairs, preference)
     design = design.keep(~np.isnan(mean))
     sign = np.sign(np.round(mean[~np.isnan(mean)] - 0.5, 9)).astype(np.float32)[:, None]
     draws = make_draws(design, n_draws=n_draws, seed=seed)
@@ -192,6 +180,40 @@ def holm(p_values: Float[Array, " test"]) -> Float[Array, " test"]:
     factors = len(order) - np.arange(len(order))
     adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * factors), 1.0)
     return adjusted
+
+
+def mean_preferences(
+    design: PairDesign, pairs: Sequence[tuple[int, int]], preference: Float[Array, " judged"]
+) -> Float[Array, " pair"]:
+    """Mean preference for the first text of each pair of the design; NaN if it was not judged.
+
+    Raises:
+        InputError: a place outside the list, a text against itself, or no probability.
+    """
+    places = np.array(pairs, dtype=int).reshape(-1, 2)
+    if len(places) != len(preference):
+        raise InputError(
+            f"{len(places)} pairs were judged but {len(preference)} preferences given."
+        )
+    if ((places < 0) | (places >= design.n_listed)).any() or (places[:, 0] == places[:, 1]).any():
+        raise InputError(
+            f"a judged pair is two different places from 0 to {design.n_listed - 1} in the list "
+            "of texts; one is not."
+        )
+    if ((preference < 0) | (preference > 1)).any():
+        raise InputError("a preference lies outside 0 to 1: give the first text's probability.")
+    n = design.n_listed
+    low, high = places.min(axis=1), places.max(axis=1)
+    first, second = design.rows[design.first], design.rows[design.second]
+    in_order = first < second
+    key = np.where(in_order, first, second) * n + np.where(in_order, second, first)
+    known = ~np.isnan(preference)
+    for_low = np.where(places[:, 0] == low, preference, 1 - preference)[known]
+    keys, index = np.unique((low * n + high)[known], return_inverse=True)
+    total = np.bincount(index, for_low, minlength=len(keys))
+    means = dict(zip(keys.tolist(), (total / np.bincount(index)).tolist(), strict=True))
+    mean = np.array([means.get(k, np.nan) for k in key.tolist()], dtype=float)
+    return np.where(in_order, mean, 1 - mean)
 
 
 def _summary(
@@ -250,21 +272,3 @@ def _reached(
     prompts = np.zeros((design.n_prompts, n_scores), dtype=bool)
     np.logical_or.at(prompts, design.prompt, texts)
     return texts.sum(axis=0), prompts.sum(axis=0)
-
-
-def _mean_preferences(
-    design: PairDesign, places: Int[Array, "judged 2"], preference: Float[Array, " judged"]
-) -> Float[Array, " pair"]:
-    """Mean preference for the first text of each pair of the design; NaN if it was not judged."""
-    n = design.n_listed
-    low, high = places.min(axis=1), places.max(axis=1)
-    first, second = design.rows[design.first], design.rows[design.second]
-    in_order = first < second
-    key = np.where(in_order, first, second) * n + np.where(in_order, second, first)
-    known = ~np.isnan(preference)
-    for_low = np.where(places[:, 0] == low, preference, 1 - preference)[known]
-    keys, index = np.unique((low * n + high)[known], return_inverse=True)
-    total = np.bincount(index, for_low, minlength=len(keys))
-    means = dict(zip(keys.tolist(), (total / np.bincount(index)).tolist(), strict=True))
-    mean = np.array([means.get(k, np.nan) for k in key.tolist()], dtype=float)
-    return np.where(in_order, mean, 1 - mean)

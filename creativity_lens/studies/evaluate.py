@@ -276,7 +276,7 @@ def _tables(
     numbers = {
         name: "float64"
         for name in AGREEMENT_COLUMNS
-        if name.startswith(("increment", "partial", "matched"))
+        if name.startswith(("increment", "partial", "matched", "difference"))
     }
     about = ratings.texts[["prompt_id", "author_type", "system"]]
     values = pd.DataFrame(

@@ -151,7 +151,12 @@ class _Group:
         if row is None or row["increment"] != row["increment"]:
             return _unknown(statement, "There are too few pairs, or no length, to tell.")
         gain = Interval(row["increment"], row["increment_low"], row["increment_high"])
-        good = gain.low > 0
+        verdict: Verdict = "supported" if gain.low > 0 else "not supported"
+        reason = f"The interval of the gain {'lies above' if gain.low > 0 else 'reaches'} 0."
+        if verdict == "supported" and row["ci_high"] < 0.5:
+            # A fitted model may turn the sign; then less of the score is what people like.
+            verdict = "with a caveat"
+            reason += " The score runs against people: it is its opposite that adds."
         return _few(
             Claim(
                 statement=statement,
@@ -159,12 +164,8 @@ class _Group:
                 unit=f"gain in share of {row['n_pairs']:.0f} pairs, models fitted on other prompts",
                 null="0: it adds nothing",
                 rival=self._rivals(),
-                verdict="supported" if good else "not supported",
-                reason=(
-                    "The interval of the gain lies above 0."
-                    if good
-                    else "The interval of the gain reaches 0."
-                ),
+                verdict=verdict,
+                reason=reason,
             ),
             row,
         )
@@ -177,26 +178,30 @@ class _Group:
         own = self.row(PAPER, self._primary)
         asked = [row for row in (self.row(NAIVE), self.row(PAIRWISE)) if row is not None]
         best = max(asked, key=lambda row: row["pairwise_accuracy"])
-        if own is None:
-            return _unknown(statement, "No pair of rated texts is decided.")
-        estimate, rival = _interval(own), _interval(best)
-        good = estimate.low > max(rival.high, 0.5)
+        if own is None or best["difference"] != best["difference"]:
+            return _unknown(statement, "No pair that both know is decided.")
+        # The table has the rival less the score; the claim is the other way round.
+        gain = Interval(-best["difference"], -best["difference_high"], -best["difference_low"])
+        above = own["ci_low"] > 0.5
+        good = above and gain.low > 0
+        if good:
+            reason = "The paired interval of the difference lies above 0."
+        elif above:
+            reason = "The paired interval of the difference is not above 0."
+        else:
+            reason = "The score itself is not above chance."
+        both = (_shown(own, f"{PAPER} at layer {self._primary}"), _shown(best, str(best["score"])))
         return _few(
             Claim(
                 statement=statement,
-                estimate=estimate,
-                unit="share of pairs in the right order; chance 0.5",
-                null="0.5 is chance",
-                rival=f"{best['score']}: {rival.estimate:.2f} [{rival.low:.2f}, {rival.high:.2f}] "
-                f"on {best['n_pairs']:.0f} pairs",
+                estimate=gain,
+                unit=f"gain in share of the {best['difference_pairs']:.0f} pairs that both know",
+                null="0: neither is better",
+                rival=f"{both[1]}; {both[0]}",
                 verdict="supported" if good else "not supported",
-                reason=(
-                    "The intervals do not overlap."
-                    if good
-                    else "The intervals overlap, or the score is not above chance."
-                ),
+                reason=reason,
             ),
-            own,
+            best,
         )
 
     def _null(self, layer: int | None) -> dict[Any, Any] | None:
@@ -225,6 +230,11 @@ def _better(row: dict[Any, Any], name: str) -> str:
     accuracy = float(row["pairwise_accuracy"])
     way = "more" if accuracy >= 0.5 else "less"
     return f"{name} ({way} is better): {max(accuracy, 1 - accuracy):.2f}"
+
+
+def _shown(row: dict[Any, Any], name: str) -> str:
+    estimate, low, high = _interval(row)
+    return f"{name}: {estimate:.2f} [{low:.2f}, {high:.2f}] on {row['n_pairs']:.0f} pairs"
 
 
 def _interval(row: dict[Any, Any]) -> Interval:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from creativity_lens.evaluation.accuracy import accuracies, per_prompt
 from creativity_lens.evaluation.agreement import Agreement, agreement, judged_agreement
 from creativity_lens.evaluation.ceilings import Ceiling, ceiling, icc1, krippendorff_alpha
+from creativity_lens.evaluation.difference import Difference, differences, judged_difference
 from creativity_lens.evaluation.increment import increment, matched_length
 from creativity_lens.evaluation.pair_design import PairDesign, Scope, pair_design
 from creativity_lens.evaluation.rank_agreement import partial_spearman
@@ -27,6 +28,7 @@ from creativity_lens.studies.evaluate_scores import (
     ScoreKey,
     together,
 )
+from creativity_lens.studies.evaluate_tables import DIFFERENCE_COLUMNS
 
 LENGTHS = (LENGTH, "n_words", "text_length")
 """What may stand for a text's length."""
@@ -145,14 +147,13 @@ def compare(
         key = ScoreKey(CHOSEN, None, "score")
         columns = together(columns, ScoreColumns((key,), choice.values[None]))
     top = _ceiling(one, columns, primary, config)
+    draws = _draws(one, config)
     found = agreement(
         one.design,
         columns.values,
         systems=one.systems,
-        n_draws=config.n_draws,
         n_permutations=config.n_permutations,
-        seed=config.seed,
-        ratings_by_rater=one.raters if one.persistent else None,
+        **draws,
     )
     notes = " ".join(one.design.notes)
     rows = [
@@ -164,17 +165,26 @@ def compare(
         (row for row, keep in zip(rows, chosen, strict=True) if keep), details, strict=True
     ):
         row |= detail
+    paper = columns.find(PAPER, primary) if primary is not None else None
+    if paper is not None:
+        against = differences(one.design, paper, columns.where(chosen).values, **draws)
+        for row, less in zip(
+            (row for row, keep in zip(rows, chosen, strict=True) if keep), against, strict=True
+        ):
+            row |= _difference(less) if (row["score"], row["layer"]) != (PAPER, primary) else {}
     for judge in judged:
         agreed = judged_agreement(
             one.design,
             judge.pairs,
             judge.preference,
-            n_draws=config.n_draws,
             n_permutations=config.n_permutations,
-            seed=config.seed,
-            ratings_by_rater=one.raters if one.persistent else None,
+            **draws,
         )
-        rows.append(_row(one, ScoreKey(judge.judge, None, "judge"), agreed, top, notes))
+        row = _row(one, ScoreKey(judge.judge, None, "judge"), agreed, top, notes)
+        if paper is not None:
+            less = judged_difference(one.design, paper, judge.pairs, judge.preference, **draws)
+            row |= _difference(less)
+        rows.append(row)
     return ComparisonRows(
         rows,
         _nulls(one, columns, random, layers),
@@ -185,6 +195,20 @@ def compare(
             for prompt, key in choice.chosen
         ],
     )
+
+
+def _draws(one: Comparison, config: EvaluateConfig) -> dict[str, Any]:
+    """What all intervals of a comparison share, so that differences are paired."""
+    return {
+        "n_draws": config.n_draws,
+        "seed": config.seed,
+        "ratings_by_rater": one.raters if one.persistent else None,
+    }
+
+
+def _difference(less: Difference) -> dict[str, Any]:
+    values = (*less.difference, less.n_pairs)
+    return dict(zip(DIFFERENCE_COLUMNS, values, strict=True))
 
 
 def length_of(columns: ScoreColumns) -> Float[Array, " text"] | None:
