@@ -43,6 +43,7 @@ PLANTED = {
     "cosine_common_length": 0.01,
     "layer_average": 0.07,
     "chosen": 0.09,
+    "fitted": 0.13,
     "length": 0.12,
     "nll": -0.02,
     "distinct_2": 0.01,
@@ -54,12 +55,14 @@ PLANTED = {
 LAYERED = ("cosine", "centred", "whitened", "cosine+prompt", "cosine_common_length")
 KIND_OF = {
     **dict.fromkeys((*LAYERED, "layer_average", "chosen"), "score"),
+    "fitted": "fitted",
     **dict.fromkeys(("length", "nll", "distinct_2"), "baseline"),
     "direction:formality": "direction",
     **dict.fromkeys(("naive_rating", "naive_choice"), "judge"),
     "rouge_1": "given",
 }
-NEEDS_MODEL = (*LAYERED, "layer_average", "chosen", "nll", "direction:formality", "naive_choice")
+EVERY_LAYER = (*LAYERED, "fitted", "direction:formality")
+NEEDS_MODEL = (*EVERY_LAYER, "layer_average", "chosen", "nll", "naive_choice")
 SCOPES = ("prompt", "prompt+author")
 N_PAIRS = {"prompt": 120, "prompt+author": 40}
 
@@ -105,7 +108,7 @@ def evaluate_result(
         (score, layer)
         for score in KIND_OF
         if model or score not in NEEDS_MODEL
-        for layer in (layers if score in LAYERED or score.startswith("direction") else (None,))
+        for layer in (layers if score in EVERY_LAYER else (None,))
     ]
     named = [
         (score + (outside if score == "rouge_1" else ""), score, layer) for score, layer in keys

@@ -166,6 +166,13 @@ def test_the_curve_stands_between_length_ceiling_and_random_directions(figures):
     assert f"primary layer {PRIMARY}" in titles(figure)
 
 
+def test_what_ratings_of_other_prompts_could_fit_is_drawn_from_the_start(figures):
+    line = trace(figures["layers"], "fitted (to the ratings of other prompts)", 1)
+    planted = [accuracy("fitted", at, 0, "lay", STRICT) for at in range(N_LAYERS)]
+    assert list(line.y) == pytest.approx(planted)
+    assert line.visible is not False
+
+
 def test_other_variants_and_nulls_are_off_until_asked_for(figures):
     off = {t.name for t in figures["layers"].data if t.visible == "legendonly"}
     assert off == {

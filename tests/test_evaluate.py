@@ -126,7 +126,7 @@ def test_every_score_is_held_against_every_dimension_in_both_scopes(full):
         (name, layer)
         for name in (
             "cosine_common_length", "cosine_common_length+prompt", "direction:formality",
-            "direction:length",
+            "direction:length", "fitted",
         )
         for layer in range(N_LAYERS)
     }  # fmt: skip
@@ -279,8 +279,9 @@ def test_the_chosen_score_is_the_one_that_made_the_ratings(of_cosine):
 
 
 def test_a_score_that_made_the_ratings_is_supported_and_the_chosen_one_with_a_caveat(of_cosine):
-    orders, adds, chosen = of_cosine.claims
+    orders, adds, chosen, fitted = of_cosine.claims
     assert orders.verdict == adds.verdict == "supported"
+    assert fitted.statement.startswith("Some direction at layer 1")
     assert "cosine at layer 1" in orders.statement
     assert chosen.verdict == "with a caveat"
     assert of_cosine.layer == 1
@@ -309,6 +310,29 @@ def test_ratings_made_of_length_leave_the_score_nothing_to_add(study, score_of):
     assert "length (more is better): 1.00" in found.claims[0].rival
 
 
+def test_what_people_rate_and_the_direction_misses_is_read_by_a_fitted_one(
+    study, llama, run, store
+):
+    directions, _ = run
+    known = [Text(t["text_id"], t["text"]) for t in texts()]
+    read = read_text_means(llama, directions, known, store=store, with_prompt=False)
+    unit = read.unit[:, 1].double().numpy()
+    around = unit - unit.mean(axis=0)
+    own = directions[1].vector.double().numpy()
+    axes = np.linalg.svd(around - np.outer(around @ own, own), full_matrices=False)[2]
+    value = dict(zip([t["text_id"] for t in texts()], around @ axes[2], strict=True))
+    found = study(rated(without(texts(), "author_type"), value.get))
+    table = found.tables["agreement"]
+    fitted, paper = one(table, score="fitted", layer=1), one(table, score="cosine", layer=1)
+    assert fitted["pairwise_accuracy"] > 0.8
+    assert fitted["difference_low"] > 0  # better than the paper's score, in the same draws
+    assert fitted["pairwise_accuracy"] - paper["pairwise_accuracy"] == pytest.approx(
+        fitted["difference"]
+    )
+    assert found.claims[0].verdict == "not supported"
+    assert found.claims[-1].verdict == "supported"
+
+
 @pytest.mark.parametrize("seed", [3, 4])
 def test_ratings_at_random_support_nothing(study, seed):
     found = study(rated(texts(), noise(seed)))
@@ -325,7 +349,7 @@ def test_groups_that_disagree_stay_apart(study, score_of):
     )
     found = study(ratings_from_frame(frame))
     table = found.tables["agreement"].set_index(["score", "layer"])
-    table = table[table.index.get_level_values("score") != "chosen"]
+    table = table[~table.index.get_level_values("score").isin(["chosen", "fitted"])]
     lay, expert = (table[table["rater_group"] == group] for group in ("lay", "expert"))
     assert len(table) == len(lay) + len(expert)
     np.testing.assert_allclose(
@@ -334,8 +358,8 @@ def test_groups_that_disagree_stay_apart(study, score_of):
     assert lay.loc[("projection", 2), "pairwise_accuracy"] == 1
     assert expert.loc[("projection", 2), "pairwise_accuracy"] == 0
     statements = [claim.statement for claim in found.claims]
-    assert len(statements) == 6
-    assert sum("'lay'" in statement for statement in statements) == 3
+    assert len(statements) == 8
+    assert sum("'lay'" in statement for statement in statements) == 4
 
 
 def test_raters_who_agree_have_a_ceiling_of_one_and_positions_have_none(study, score_of):

@@ -257,6 +257,20 @@ def test_a_score_that_ratings_chose_has_a_caveat_at_best():
     assert claims(GOOD, {**CHOSEN, "ci_low": 0.4})[-1].verdict == "not supported"
 
 
+def test_what_ratings_could_fit_is_claimed_by_itself():
+    fit = {**GOOD, "score": "fitted", "kind": "fitted", "pairwise_accuracy": 0.8}
+    weak = {**NULL, "share_as_far": 0.9}  # of the paper's score: no null of this one
+    claim = claims(GOOD, fit, nulls=(weak,))[-1]
+    assert claim.statement.startswith("Some direction at layer 3 orders texts as people")
+    assert claim.verdict == "supported"
+    assert "not what the creativity direction reads" in claim.reason
+    assert "directions" not in claim.null
+    nothing = claims(GOOD, {**fit, "ci_low": 0.4})[-1]
+    assert nothing.verdict == "not supported"
+    assert "too little to fit" in nothing.reason
+    assert len(claims(GOOD, {**fit, "layer": 2})) == 2  # of another layer nothing is claimed
+
+
 @pytest.mark.parametrize(("n_prompts", "few"), [(9, True), (10, False)])
 def test_under_ten_prompts_everything_holds_for_these_alone(n_prompts, few):
     rows = [{**row, "n_prompts": n_prompts} for row in (GOOD, LENGTH, NAIVE)]

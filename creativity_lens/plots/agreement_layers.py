@@ -26,10 +26,21 @@ from creativity_lens.plots.draw import (
     rows_of,
 )
 from creativity_lens.plots.layers import LAYER_AXIS
-from creativity_lens.plots.style import CREATIVE, INK, NEUTRAL, NULL, RIVAL, UNCREATIVE, plain
+from creativity_lens.plots.style import (
+    CREATIVE,
+    INK,
+    LEARNED,
+    NEUTRAL,
+    NULL,
+    RIVAL,
+    UNCREATIVE,
+    plain,
+)
 from creativity_lens.studies.evaluate_rows import LENGTHS
-from creativity_lens.studies.evaluate_scores import PAPER
+from creativity_lens.studies.evaluate_scores import FITTED, PAPER
 
+SHOWN = {PAPER: "the paper's score", FITTED: "to the ratings of other prompts"}
+"""Scores that are drawn from the start, and what they are."""
 VARIANT_COLOURS = (UNCREATIVE, NEUTRAL, INK)
 NULLS = {"within": True, "isotropic": False, "shuffled": False}
 """Families of random directions that are drawn, and whether they are from the start."""
@@ -51,8 +62,9 @@ def agreement_layers_figure(
 ) -> go.Figure:
     """Accuracy of the paper's score by layer, a panel for each dimension and group of raters.
 
-    Other variants, isotropic directions and shuffled labels are in the legend but drawn only when
-    they are asked for there.
+    Beside it, what a direction reaches that was fitted to ratings of other prompts. Other variants,
+    isotropic directions and shuffled labels are in the legend but drawn only when they are asked
+    for there.
 
     Args:
         agreement: table `agreement`.
@@ -71,7 +83,7 @@ def agreement_layers_figure(
     paper = needed(paper, "agreement_layers_figure", score=PAPER)
     # Length is known for texts that no model read, so the title's pairs are the score's own.
     facets = Facets(paper, y_title=ACCURACY_AXIS, one_page=True)
-    looks = _looks(names_in(rows_of(layered, kind="score"), "score"))
+    looks = _looks(names_in(layered[layered["kind"].isin(("score", FITTED))], "score"))
     edge = (layers[0], layers[-1])
     for panel in facets:
         where = {"dimension": panel.dimension, "rater_group": panel.group}
@@ -128,8 +140,8 @@ def _whole(rows: DataFrame) -> DataFrame:
 def _looks(scores: list[str]) -> dict[str, tuple[str, str]]:
     """Colour and dash of each variant; the paper's last, so that it lies on top."""
     pairs = ((colour, dash) for dash in cycle(("solid", *DASHES)) for colour in VARIANT_COLOURS)
-    found = dict(zip([name for name in scores if name != PAPER], pairs, strict=False))
-    return found | {PAPER: (CREATIVE, "solid")}
+    found = dict(zip([name for name in scores if name not in SHOWN], pairs, strict=False))
+    return found | {FITTED: (LEARNED, "dash"), PAPER: (CREATIVE, "solid")}
 
 
 def _variant(
@@ -140,7 +152,7 @@ def _variant(
         figure,
         found.assign(ci=found["pairwise_accuracy"]),
         "ci",
-        name=score if score != PAPER else f"{score} (the paper's score)",
+        name=score if score not in SHOWN else f"{score} ({SHOWN[score]})",
         colour=colour,
         dash=dash,
         alpha=0.16 if score == PAPER else 0.0,
@@ -152,7 +164,7 @@ def _variant(
         where=panel.where,
     )
     panel.fresh.add(score)
-    if score != PAPER:
+    if score not in SHOWN:
         for trace in figure.data[before:]:
             trace.visible = OFF
 

@@ -13,7 +13,16 @@ import plotly.graph_objects as go
 from pandas import DataFrame
 
 from creativity_lens.plots.draw import finished, names_in, panels, rows_of
-from creativity_lens.plots.style import CREATIVE, INK, NEUTRAL, RIVAL, STEERED, UNCREATIVE, plain
+from creativity_lens.plots.style import (
+    CREATIVE,
+    INK,
+    LEARNED,
+    NEUTRAL,
+    RIVAL,
+    STEERED,
+    UNCREATIVE,
+    plain,
+)
 from creativity_lens.studies.evaluate_rows import LENGTHS
 from creativity_lens.studies.evaluate_scores import PAPER
 
@@ -31,6 +40,7 @@ SCOPES = {
 }
 KINDS = {
     "score": ("the score and its variants", CREATIVE),
+    "fitted": ("fitted to ratings of other prompts", LEARNED),
     "baseline": ("cheap baselines", RIVAL),
     "direction": ("directions of something else", NEUTRAL),
     "judge": ("judges", UNCREATIVE),

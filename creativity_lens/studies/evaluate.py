@@ -6,7 +6,7 @@ raters of different groups are never pooled.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,15 @@ from creativity_lens.evaluation.ratings import Ratings
 from creativity_lens.models.protocol import LensModel
 from creativity_lens.prompts.pairs import premise_id
 from creativity_lens.scoring.score import Text
-from creativity_lens.stats import Array
 from creativity_lens.studies.evaluate_between import between_rows
 from creativity_lens.studies.evaluate_claims import agreement_claims
 from creativity_lens.studies.evaluate_config import EvaluateConfig
 from creativity_lens.studies.evaluate_judges import LocalJudge, local_judge
-from creativity_lens.studies.evaluate_readings import RatedReadings, read_rated
+from creativity_lens.studies.evaluate_readings import NEUTRAL, RatedReadings, read_rated
 from creativity_lens.studies.evaluate_rows import (
     ComparisonRows,
     JudgedPairs,
+    ReadTexts,
     compare,
     comparisons,
 )
@@ -115,7 +115,7 @@ def evaluate(
             "scores that you bring can be compared on them."
         )
     parts = [ScoreColumns((), np.empty((0, len(ids))))]
-    random: Mapping[str, Array] = {}
+    read: ReadTexts | None = None
     judge = LocalJudge({}, (), (), ())
     readings: RatedReadings | None = None
     if model is not None and places:
@@ -142,6 +142,8 @@ def evaluate(
             random = random_scores(
                 readings, groups, config.n_random, n_texts=len(ids), places=places, seed=config.seed
             )
+            unit = readings.texts[NEUTRAL].unit
+            read = ReadTexts(readings.layers, unit, np.array(places, dtype=int), random)
             advance(1)
     parts.append(
         other_scores(
@@ -159,21 +161,10 @@ def evaluate(
             "scores were given (--scores)."
         )
     primary = None if readings is None else readings.primary.layer
-    layers = () if readings is None else readings.layers
     found: list[ComparisonRows] = []
     with stages.stage("agreement", len(compared)) as advance:
         for one in compared:
-            found.append(
-                compare(
-                    one,
-                    columns,
-                    random,
-                    layers,
-                    (*judge.pairs, *judged),
-                    primary,
-                    config,
-                )
-            )
+            found.append(compare(one, columns, read, (*judge.pairs, *judged), primary, config))
             advance(1)
     with stages.stage("judges", 1) as advance:
         judges_between = between_rows(

@@ -10,7 +10,7 @@ from creativity_lens.stats import Interval
 from creativity_lens.studies.claims import Claim, Verdict
 from creativity_lens.studies.evaluate_judges import NAIVE, PAIRWISE
 from creativity_lens.studies.evaluate_rows import LENGTHS
-from creativity_lens.studies.evaluate_scores import CHOSEN, PAPER
+from creativity_lens.studies.evaluate_scores import CHOSEN, FITTED, PAPER
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -57,6 +57,8 @@ def agreement_claims(
                 claims.append(said.beats_asking())
             if said.row(CHOSEN) is not None:
                 claims.append(said.orders(CHOSEN, None))
+            if said.row(FITTED, primary) is not None:
+                claims.append(said.orders(FITTED, primary))
         else:
             known = [name for name in given if said.row(name) is not None]
             if len(known) > MOST_GIVEN:  # to pick some of hundreds would be arbitrary
@@ -93,11 +95,17 @@ class _Group:
         """Whether a score orders texts as people do."""
         name = score if layer is None else f"{score} at layer {layer}"
         statement = f"The score ({name}) orders texts as {self._people}."
+        if score == FITTED:
+            statement = (
+                f"Some direction at layer {layer} orders texts as {self._people}: one that was "
+                "fitted to the ratings of other prompts."
+            )
         row = self.row(score, layer)
         if row is None:
             return _unknown(statement, "No pair of rated texts is decided.")
         estimate = _interval(row)
-        null = self._null(layer)
+        # Random directions were held against the paper's score alone.
+        null = self._null(layer) if score == PAPER else None
         verdict: Verdict = "not supported"
         # Written so that NaN, which is neither more nor less than anything, supports nothing.
         if estimate.high < 0.5:
@@ -115,11 +123,18 @@ class _Group:
             verdict = "with a caveat"
             reason = "Better than chance, but not shown to add to length with likelihood."
         else:
-            verdict, reason = "supported", "Better than chance, random directions and length."
+            others = "random directions and length" if score == PAPER else "length"
+            verdict, reason = "supported", f"Better than chance, and adds to {others}."
         if score == CHOSEN and verdict == "supported":
             verdict = "with a caveat"
         if score == CHOSEN:
             reason += " Layer and variant were chosen by the ratings of the other prompts."
+        if score == FITTED:
+            reason += (
+                " That is what can be read there, not what the creativity direction reads."
+                if verdict != "not supported"
+                else " With few prompts there may have been too little to fit."
+            )
         return _few(
             Claim(
                 statement=statement,

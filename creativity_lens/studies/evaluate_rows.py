@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch import Tensor
 
 from creativity_lens.evaluation.accuracy import accuracies, per_prompt
 from creativity_lens.evaluation.agreement import Agreement, agreement, judged_agreement
 from creativity_lens.evaluation.ceilings import Ceiling, ceiling, icc1, krippendorff_alpha
 from creativity_lens.evaluation.difference import Difference, differences, judged_difference
+from creativity_lens.evaluation.fitted import fitted_scores
 from creativity_lens.evaluation.increment import increment, matched_length
 from creativity_lens.evaluation.pair_design import PairDesign, Scope, pair_design
 from creativity_lens.evaluation.rank_agreement import partial_spearman
@@ -21,6 +23,7 @@ from creativity_lens.studies.evaluate_choice import choose
 from creativity_lens.studies.evaluate_config import EvaluateConfig
 from creativity_lens.studies.evaluate_scores import (
     CHOSEN,
+    FITTED,
     LENGTH,
     NLL,
     PAPER,
@@ -122,11 +125,27 @@ class JudgedPairs:
     preference: Float[Array, " pair"]
 
 
+@dataclass(frozen=True, eq=False)
+class ReadTexts:
+    """What the model read of the texts, for directions that no score has yet.
+
+    Attributes:
+        layers: the layers that were read.
+        means: mean of the tokens, each divided by its norm, in neutral context.
+        places: the texts' places among all that are listed.
+        random: scores by random directions, by kind.
+    """
+
+    layers: tuple[int, ...]
+    means: Float[Tensor, "text layer d_model"]
+    places: Int[Array, " text"]
+    random: Mapping[str, Float[Array, "draw layer listed"]]
+
+
 def compare(
     one: Comparison,
     columns: ScoreColumns,
-    random: Mapping[str, Float[Array, "draw layer text"]],
-    layers: Sequence[int],
+    read: ReadTexts | None,
     judged: Sequence[JudgedPairs],
     primary: int | None,
     config: EvaluateConfig,
@@ -136,12 +155,13 @@ def compare(
     Args:
         one: the comparison.
         columns: the scores.
-        random: of random directions, by kind.
-        layers: their layers.
+        read: what the model read; None without a model.
         judged: judges that compared pairs.
         primary: the layer of the paper's score; None without a model.
         config: what is asked.
     """
+    if read is not None:
+        columns = together(columns, _fitted(one, read, config))
     choice = choose(one.design, _candidates(columns), one.prompts)
     if choice.chosen:
         key = ScoreKey(CHOSEN, None, "score")
@@ -187,7 +207,7 @@ def compare(
         rows.append(row)
     return ComparisonRows(
         rows,
-        _nulls(one, columns, random, layers),
+        [] if read is None else _nulls(one, columns, read.random, read.layers),
         [_ceiling_row(one, top)],
         _prompt_rows(one, columns.where(chosen)),
         [
@@ -221,6 +241,16 @@ def length_of(columns: ScoreColumns) -> Float[Array, " text"] | None:
 
 def _candidates(columns: ScoreColumns) -> ScoreColumns:
     return columns.where([key.kind == "score" for key in columns.keys])
+
+
+def _fitted(one: Comparison, read: ReadTexts, config: EvaluateConfig) -> ScoreColumns:
+    """By directions that were fitted to the ratings of other prompts; none if there are too few."""
+    values = fitted_scores(
+        one.design, read.means, read.places, n_folds=config.n_folds, seed=config.seed
+    )
+    known = not np.isnan(values).all()
+    keys = tuple(ScoreKey(FITTED, layer, FITTED) for layer in read.layers)
+    return ScoreColumns(keys, values).where([known] * len(keys))
 
 
 def _row(

@@ -1,7 +1,8 @@
 """Every score that is held against people's ratings, as rows over the same texts.
 
 The paper's score and its variants, the cheap baselines, directions that should know nothing of
-creativity, the judges, and what the user brings. No rating has a part in any of them.
+creativity, the judges, and what the user brings. No rating has a part in any of them; what ratings
+of other prompts choose or fit is made for each comparison, in `evaluate_rows`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,13 +34,15 @@ from creativity_lens.studies.evaluate_tables import column_name
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Kind = Literal["score", "baseline", "direction", "judge", "given"]
-"""`score`: a variant of the activation score; `baseline`: what needs no direction; `direction`: a
-direction of something else; `judge`: what a model says when it is asked; `given`: brought along."""
+Kind = Literal["score", "fitted", "baseline", "direction", "judge", "given"]
+"""`score`: a variant of the activation score; `fitted`: by a direction that was fitted to ratings
+of other prompts; `baseline`: what needs no direction; `direction`: a direction of something else;
+`judge`: what a model says when it is asked; `given`: brought along."""
 
 PAPER = "cosine"
 AVERAGE = "layer_average"
 CHOSEN = "chosen"
+FITTED: Literal["fitted"] = "fitted"
 LENGTH = "length"
 NLL = "nll"
 SURFACE: Mapping[str, Callable[[str], float]] = {
@@ -56,7 +59,7 @@ JUDGES = ("naive_rating", "naive_rating_sampled", "naive_pairwise")
 def taken(name: str) -> bool:
     """Whether a score may get this name here, so that one that is brought along may not."""
     stem = name.partition("@")[0].partition("+")[0]
-    ours = (*VARIANTS, f"{PAPER}_common_length", CHOSEN, LENGTH, NLL, *SURFACE, *JUDGES)
+    ours = (*VARIANTS, f"{PAPER}_common_length", CHOSEN, FITTED, LENGTH, NLL, *SURFACE, *JUDGES)
     return stem in ours or stem.startswith("direction:")
 
 
