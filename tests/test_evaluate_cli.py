@@ -135,6 +135,8 @@ def test_everything_is_written_and_a_second_run_asks_the_model_nothing(
     assert {"text_id", "cosine@0", "cosine+prompt@2", "length", "nll"} <= set(scores.columns)
 
     manifest = read_json(out / "manifest.json")
+    assert {path.stem for path in (out / "figures").glob("*.html")} == set(manifest["figures"])
+    assert {"layers", "scores", "increments", "ratings"} <= set(manifest["figures"])
     assert {path.stem for path in out.glob("*.csv")} == set(manifest["tables"])
     assert {path.stem for path in out.glob("*.parquet")} == set(manifest["tables"])
     assert manifest["ratings_sha256"] == sha256_file(file)

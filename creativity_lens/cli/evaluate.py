@@ -106,8 +106,9 @@ def evaluate(
 ) -> None:
     r"""Hold the score against people's ratings, beside what is cheap and what is asked.
 
-    Writes agreement.csv, agreement.json, scores.csv, report.html, claims.json, manifest.json and
-    every other table as Parquet and CSV to --out. A second run reads files instead of texts.
+    Writes agreement.csv, agreement.json, scores.csv, report.html, figures/, claims.json,
+    manifest.json and every other table as Parquet and CSV to --out. A second run reads files
+    instead of texts.
 
     Examples:
         creativity-lens evaluate --ratings ratings.csv --out agreement
@@ -125,7 +126,9 @@ def evaluate(
     from creativity_lens.directions.direction import DirectionSet
     from creativity_lens.directions.nuisance import NUISANCES
     from creativity_lens.directions.shipped import load_directions
+    from creativity_lens.plots.agreement_figures import agreement_figures
     from creativity_lens.report.agreement import render_agreement
+    from creativity_lens.report.figure_files import write_figures
     from creativity_lens.studies.claims import claim_record
     from creativity_lens.studies.evaluate import evaluate as run_evaluation
     from creativity_lens.studies.evaluate_config import EvaluateConfig
@@ -200,7 +203,9 @@ def evaluate(
     write_json(out / "agreement.json", rows_of.where(rows_of.notna(), None).to_dict("records"))
     claims = [claim_record(claim) for claim in result.claims]
     write_json(out / "claims.json", claims)
-    write_text(out / "report.html", render_agreement(result, command=command))
+    figures = agreement_figures(result)
+    write_figures(out / "figures", figures)
+    write_text(out / "report.html", render_agreement(result, command=command, figures=figures))
     seconds = time.perf_counter() - started
     write_json(
         out / "manifest.json",
@@ -214,6 +219,7 @@ def evaluate(
             "layer_reason": result.layer_reason,
             "warnings": list(result.warnings),
             "tables": sorted(result.tables),
+            "figures": list(figures),
             "seconds": round(seconds, 1),
             "stages": {name: round(value, 1) for name, value in result.seconds.items()},
         },

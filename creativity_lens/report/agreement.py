@@ -1,5 +1,8 @@
 """The results of a study of agreement with people as a page."""
 
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
 from pandas import DataFrame
 
 from creativity_lens.plots.agreement_figures import agreement_figures, followed
@@ -20,15 +23,18 @@ from creativity_lens.report.parts import claims_section, warnings_section
 from creativity_lens.studies.evaluate_tables import EvaluateResult, column_name
 
 
-def render_agreement(result: EvaluateResult, *, command: str) -> str:
+def render_agreement(
+    result: EvaluateResult, *, command: str, figures: Mapping[str, go.Figure] | None = None
+) -> str:
     """The report of a study of agreement as one HTML page.
 
     Args:
         result: what the study returned.
         command: how it was started, for the last section.
+        figures: those of `agreement_figures`, if they are drawn already.
     """
     agreement = result.tables.get("agreement", DataFrame())
-    figures = agreement_figures(result)
+    figures = agreement_figures(result) if figures is None else figures
     scope = shown_scope(agreement)
     score, layer = followed(agreement, result.layer, scope)
     name = column_name(score, layer)
