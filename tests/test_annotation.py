@@ -6,6 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from creativity_lens.cli.annotate import app
@@ -13,10 +14,13 @@ from creativity_lens.errors import DataError, InputError
 from creativity_lens.evaluation.annotation import INSTRUCTION, Study
 from creativity_lens.evaluation.annotation_exports import checksum, read_exports
 from creativity_lens.evaluation.annotation_tables import (
+    exact_interval,
     preference,
     rater_agreement,
+    same_on_all_prompts,
     tidy_answers,
 )
+from creativity_lens.evaluation.pair_design import pair_design
 from creativity_lens.evaluation.ratings import ratings_from_frame
 from creativity_lens.evaluation.study_design import make_study
 from creativity_lens.evaluation.study_texts import GeneratedText, read_generated
@@ -160,12 +164,63 @@ def test_what_is_shown_left_is_what_the_key_says(study):
             assert screen["prompt"] == pair.prompt
 
 
+def told(study, form=1):
+    return [item.told for item in of_kind(study, form, "check")]
+
+
+def test_of_an_odd_number_of_checks_chance_says_which_side_is_asked_for_once_more():
+    one = Counter(told(make_study(texts("a"), texts("b"), checks=1, seed=s))[0] for s in range(40))
+    assert 8 <= one["left"] <= 32  # p < 0.0001 outside
+    three = [
+        told(make_study(texts("a"), texts("b"), seed=s, forms=2), form).count("left")
+        for s in range(20)
+        for form in (1, 2)
+    ]
+    assert set(three) == {1, 2}
+
+
+def drawn(study):
+    """Ids, and what stands where."""
+    return [
+        (item.item_id, item.pair_id, item.kind, item.left) for form in study.forms for item in form
+    ]
+
+
 def test_the_seed_makes_the_study():
     def make(seed):
         return make_study(texts("a"), texts("b"), seed=seed)
 
     assert make(3) == make(3)
     assert make(3).study_id == make(3).study_id != make(4).study_id
+    assert make(3).seed == 3
+    with pytest.raises(InputError, match="seed must be at least 0, got -1"):
+        make(-1)
+
+
+def test_a_study_without_a_seed_draws_one_that_makes_it_again():
+    first, second = (make_study(texts("a"), texts("b"), forms=2) for _ in range(2))
+    assert first.seed != second.seed
+    assert drawn(first) != drawn(second)
+    assert {i.item_id for f in first.forms for i in f}.isdisjoint(
+        i.item_id for f in second.forms for i in f
+    )
+    assert make_study(texts("a"), texts("b"), forms=2, seed=first.seed) == first
+
+
+def test_a_known_seed_tells_nothing_without_the_texts():
+    """Who has a page knows the number of pairs, and may draw a study of texts of his own."""
+    real, guess = (
+        make_study(texts(first, 12), texts(second, 12), forms=2, seed=0)
+        for first, second in (("plain", "steered"), ("x", "y"))
+    )
+    sides, guessed = ([item.left for item in study.forms[0]] for study in (real, guess))
+    assert sides != guessed
+    ids = {item.item_id for form in real.forms for item in form}
+    assert ids.isdisjoint(item.item_id for form in guess.forms for item in form)
+    # One letter in one text is enough.
+    changed = texts("plain", 12)
+    changed[5] = changed[5]._replace(text="Another.")
+    assert drawn(make_study(changed, texts("steered", 12), forms=2, seed=0)) != drawn(real)
 
 
 @pytest.mark.parametrize(
@@ -238,8 +293,9 @@ def test_a_preference_for_a_set_is_found_whatever_the_sides(study, tmp_path):
         export(study, "ann", of_set("b"), form=1),
         export(study, "bob", of_set("b"), form=2),
     )
-    assert preference(found.pairs, "yak") == (1.0, 1.0, 1.0)
-    assert preference(found.pairs, "zebra").estimate == 0.0
+    # 8 of 8 prompts: 1 - p^8 = 0.025 at the lower bound.
+    assert preference(found.pairs, "yak") == (1.0, pytest.approx(0.025 ** (1 / 8)), 1.0)
+    assert preference(found.pairs, "zebra") == (0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 8)))
     ratings = found.ratings.groupby("system")["rating"].agg(["min", "max", "size"])
     assert ratings.loc["yak"].tolist() == [1.0, 1.0, 16]  # 8 texts, 2 raters
     assert ratings.loc["zebra"].tolist() == [0.0, 0.0, 16]
@@ -247,6 +303,43 @@ def test_a_preference_for_a_set_is_found_whatever_the_sides(study, tmp_path):
     assert found.raters["checks"].tolist() == [3, 3]
     assert rater_agreement(found.pairs) == 1.0
     assert found.notes == ()
+
+
+def test_an_interval_of_choices_that_are_alike_on_all_prompts_has_a_width(study, tmp_path):
+    tied = answers_of(study, tmp_path, export(study, "ann", heeds(lambda item: "tie")))
+    assert same_on_all_prompts(tied.pairs, "yak")
+    share, low, high = preference(tied.pairs, "yak")
+    expected = binomtest(4, 8).proportion_ci()
+    assert (share, low, high) == (0.5, pytest.approx(expected.low), pytest.approx(expected.high))
+    # Two raters who never agree: half on each prompt.
+    split = [export(study, name, of_set(side)) for name, side in (("ann", "a"), ("bob", "b"))]
+    assert preference(answers_of(study, tmp_path, *split).pairs, "yak") == (share, low, high)
+
+
+def test_an_interval_is_exact_only_where_draws_of_prompts_do_not_vary(study, tmp_path):
+    last = of_kind(study, 1, "pair")[-1].pair_id
+    found = answers_of(
+        study,
+        tmp_path,
+        export(study, "ann", lambda i: of_set("a" if i.pair_id == last else "b")(i)),
+    )
+    assert not same_on_all_prompts(found.pairs, "yak")
+    share, low, high = preference(found.pairs, "yak")
+    assert share == 7 / 8
+    assert low < share < high == 1.0  # a third of draws leave the last prompt out
+
+
+@pytest.mark.parametrize(("won", "n"), [(0, 5), (1, 2), (6, 12), (12, 12), (1, 1), (79, 80)])
+def test_exact_bounds_are_those_of_clopper_and_pearson(won, n):
+    expected = binomtest(won, n).proportion_ci(0.9, method="exact")
+    found = exact_interval(won / n, n, level=0.9)
+    assert found == pytest.approx((won / n, expected.low, expected.high))
+
+
+def test_exact_bounds_of_halves_lie_between_those_of_their_neighbours():
+    below, half, above = (exact_interval(won / 7, 7) for won in (3, 3.5, 4))
+    assert below.low < half.low < above.low
+    assert below.high < half.high < above.high
 
 
 def test_a_rater_who_looks_at_the_side_alone_shows_no_preference(study, tmp_path):
@@ -365,7 +458,8 @@ def answer(value, **changes):
         (lambda e: e | {"answers": e["answers"][1:]}, "was changed after the page"),
         (lambda e: signed(e, answers=answer(e, choice="up")), "must be left, right, tie"),
         (lambda e: signed(e, answers=answer(e, id="0")), "form 1 has no item '0'"),
-        (lambda e: signed(e, answers=answer(e, ms=-1)), "must not be negative"),
+        (lambda e: signed(e, answers=answer(e, ms=-1)), "must be from 0 to 100000000000 ms"),
+        (lambda e: signed(e, answers=answer(e, ms=10**400)), "must be from 0 to"),
         (lambda e: signed(e, answers=answer(e, ms=True)), "needs id, choice and ms"),
         (lambda e: signed(e, answers=e["answers"][:1] * 2), "is answered twice"),
         (lambda e: signed(e, answers=[]), "holds no answers"),
@@ -375,6 +469,7 @@ def answer(value, **changes):
         (lambda e: signed(e, form="3"), "the study has the forms 1, 2"),
         (lambda e: signed(e, form=["1"]), "the study has the forms 1, 2"),
         (lambda e: signed(e, rater=" "), "names no rater"),
+        (lambda e: signed(e, rater="N\ud800"), "half of a surrogate pair"),
         (lambda e: signed(e, group="expert"), "the study has: none"),
         (lambda e: signed(e, version=2), "version 2"),
         (lambda e: e | {"format": "?"}, "is not an export"),
@@ -488,9 +583,10 @@ def test_the_command_makes_a_study_and_reads_its_answers(tmp_path):
     ]
     assert not (home / "pages" / "key.json").exists()
     study = Study.load(home / "key.json")
-    run("make", *files, "--out", home, "--forms", 2)  # the same study again
     with pytest.raises(InputError, match="belongs to another study"):
-        run("make", *files, "--out", home, "--forms", 2, "--seed", 1)
+        run("make", *files, "--out", home, "--forms", 2)
+    run("make", *files, "--out", home, "--forms", 2, "--seed", study.seed)  # the same study again
+    assert Study.load(home / "key.json") == study
 
     paths = written(
         tmp_path,
@@ -505,13 +601,43 @@ def test_the_command_makes_a_study_and_reads_its_answers(tmp_path):
     assert told["groups"][0]["share"] == pytest.approx(2 / 3)
     assert told["groups"][0]["agreement"] == pytest.approx(1 / 3)
     assert told["groups"][0]["left_share"] == pytest.approx(0.5)
-    assert json.loads((out / "summary.json").read_text())["study"] == study.study_id
+    assert told["groups"][0]["interval"] == "exact"  # two of three on each prompt
+    assert told["groups"][0]["low"] < 2 / 3 < told["groups"][0]["high"]
+    assert any("Clopper and Pearson's with prompts" in note for note in told["notes"])
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["study"] == study.study_id
+    command = f"creativity-lens evaluate --ratings {out}/ratings.csv --min-gap 0.01 --out agreement"
+    assert summary["notes"][-1].endswith(f"use: {command}")
     assert len(pd.read_csv(out / "ratings.csv")) == 24 * 3
     assert len(pd.read_csv(out / "pairs.csv")) == 15 * 3
     strengths = pd.read_csv(out / "bradley_terry.csv").query("level == 'system'")
     won = strengths.set_index("item")["strength"]
     assert won["steered"] - won["plain"] == pytest.approx(np.log(2), abs=1e-3)
-    assert "0.667" in run("read", "--key", home / "key.json", "--out", out, *paths)
+    printed = run("read", "--key", home / "key.json", "--out", out, *paths)
+    assert "0.667" in printed
+    assert command in printed.replace("\n", " ")
+
+
+def test_the_command_claims_nothing_certain_of_unanimous_choices(study, tmp_path):
+    study.save(tmp_path / "key.json")
+    paths = written(tmp_path, export(study, "ann", of_set("b")), export(study, "bob", of_set("b")))
+    out = tmp_path / "answers"
+    told = json.loads(run("read", "--key", tmp_path / "key.json", "--out", out, "--json", *paths))
+    assert told["groups"][0]["low"] == pytest.approx(0.025 ** (1 / 8))
+    assert any("no finite estimate" in note for note in told["notes"])
+    table = pd.read_csv(out / "bradley_terry.csv").query("level == 'system'").set_index("item")
+    assert table.loc["yak", "separated"]
+    assert table.loc["yak", "high"] == np.inf
+    assert 0 < table.loc["yak", "low"] < 1
+
+
+def test_ratings_of_a_study_make_pairs_at_the_gap_that_the_command_says(study, tmp_path):
+    votes = "bba"  # two of three like set b, whatever the pair
+    exports = [export(study, f"rater {i}", of_set(side)) for i, side in enumerate(votes)]
+    ratings = ratings_from_frame(answers_of(study, tmp_path, *exports).ratings)
+    means, prompts = ratings.means("creativity", "all"), ratings.texts["prompt_id"].tolist()
+    assert int(pair_design(means, prompts, min_gap=0.01).decided.sum()) == 8
+    assert int(pair_design(means, prompts).decided.sum()) == 0
 
 
 def test_the_command_says_how_large_a_study_must_be():

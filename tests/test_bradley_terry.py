@@ -140,6 +140,79 @@ def test_a_third_set_connects_two_that_never_met():
     assert strength["a"] - strength["c"] == pytest.approx(2 * np.log(3), abs=0.05)
 
 
+def systems(rows, **options):
+    table = bradley_terry_table(pd.DataFrame(rows), n_draws=400, **options)
+    return table[table["level"] == "system"].set_index("item")
+
+
+def test_a_set_that_won_everything_has_no_finite_upper_bound():
+    rows = [
+        row(f"p{i}", *("ab" if i % 2 else "ba"), "left" if i % 2 else "right") for i in range(12)
+    ]
+    for ridge in (RIDGE, 10 * RIDGE):
+        found = systems(rows, ridge=ridge)
+        assert found["separated"].tolist() == [True, True]
+        # 12 of 12 prompts: at least 0.735 of them, whose log-odds are 1.02, half of it for each.
+        low = 0.025 ** (1 / 12)
+        assert found.loc["a", "low"] == pytest.approx(np.log(low / (1 - low)) / 2)
+        assert found.loc["a", "high"] == np.inf
+        assert found.loc["b", "low"] == -np.inf
+        assert found.loc["b", "high"] == -found.loc["a", "low"]
+
+
+def test_ties_alone_leave_a_width():
+    found = systems([row(f"p{i}", "a", "b", "tie") for i in range(12)])
+    assert not found["separated"].any()
+    assert found["strength"].tolist() == pytest.approx([0, 0], abs=1e-9)
+    assert found.loc["a", ["low", "high"]].tolist() == pytest.approx([-0.66, 0.66], abs=0.01)
+
+
+def test_one_loss_bounds_a_set_from_below_alone():
+    rows = [row(f"p{i}", "a", "b", "left") for i in range(11)] + [row("p11", "b", "a", "left")]
+    found = systems(rows)
+    assert not found["separated"].any()
+    # A draw leaves the loss out with a chance of (11/12)^12 = 0.35: then a won everything.
+    assert found.loc["a", "high"] == np.inf
+    assert 0 < found.loc["a", "low"] < found.loc["a", "strength"] == pytest.approx(1.2, abs=0.05)
+    assert found.loc["b", "low"] == -np.inf
+    assert found.loc["b", "high"] == -found.loc["a", "low"]
+
+
+def test_of_three_sets_the_one_that_won_everything_has_an_open_interval():
+    rows = [row(f"p{i}", "a", "bc"[i % 2], "left") for i in range(12)]
+    rows += [row(f"p{i}", "b", "c", "left" if i % 3 else "right") for i in range(12)]
+    found = systems(rows)
+    assert found["separated"].all()
+    assert np.isnan(found.loc["a", "low"])
+    assert found.loc["a", "high"] == np.inf
+    assert found.loc[["b", "c"], "low"].tolist() == [-np.inf, -np.inf]
+    assert found.loc[["b", "c"], "high"].isna().all()
+    # A chain: of the one in the middle nothing is known.
+    chain = [row(f"p{i}", *pair, "left") for i in range(12) for pair in ("ab", "bc")]
+    assert systems(chain).loc["b", ["low", "high"]].tolist() == [-np.inf, np.inf]
+
+
+def test_three_sets_that_are_alike_on_all_prompts_have_no_bounds():
+    rows = [row(f"p{i}", *pair, "tie") for i in range(12) for pair in ("ab", "bc", "ca")]
+    found = systems(rows)
+    assert not found["separated"].any()
+    assert found[["low", "high"]].isna().all(axis=None)
+
+
+def test_bounds_without_end_come_back_from_csv(tmp_path):
+    rows = [row(f"p{i}", "a", "b", "left") for i in range(4)]
+    table = bradley_terry_table(pd.DataFrame(rows))
+    table.to_csv(tmp_path / "table.csv", index=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "table.csv"), table)
+
+
+def test_a_fit_says_where_it_is_separated():
+    assert bradley_terry(2, [0, 1], [1, 0]).separated.tolist() == [False, False]
+    # 0 to 2 beat each other in a ring; 3 lost to 2; 4 and 5 are a component of their own.
+    fit = bradley_terry(7, [0, 1, 2, 2, 4, 5], [1, 2, 0, 3, 5, 4])
+    assert fit.separated.tolist() == [True] * 4 + [False] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,5 +1,6 @@
 """`creativity-lens annotate …`: a blind pairwise study, its answers, and how large it must be."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ from creativity_lens.cli.common import JsonOption, SeedOption
 from creativity_lens.io import atomic_path, check_writable, write_json
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from creativity_lens.evaluation.annotation import Study
     from creativity_lens.evaluation.annotation_tables import StudyAnswers
 
@@ -20,7 +23,13 @@ app = typer.Typer(
 )
 
 _FEW_PROMPTS = 10
-Draws = Annotated[int, typer.Option("--draws", min=1, help="Bootstrap draws over prompts.")]
+# A hundredth: any text that more raters chose than the other, of up to a hundred raters.
+_MIN_GAP = 0.01
+# Fewer have no 2.5th percentile to speak of.
+_FEWEST_DRAWS = 100
+Draws = Annotated[
+    int, typer.Option("--draws", min=_FEWEST_DRAWS, help="Bootstrap draws over prompts.")
+]
 
 
 @app.command()
@@ -65,7 +74,14 @@ def make(
         list[str] | None,
         typer.Option(help="A rater group to choose from, such as expert; repeat it."),
     ] = None,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Makes the same study again from the same texts; as secret as the key, which "
+            "holds it. [default: a random one]",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     r"""Make the pages of a blind study of two sets of texts on the same prompts.
@@ -142,10 +158,13 @@ def read(
     """Read raters' answers: ratings, pairs, raters, strengths, and the share each set wins.
 
     Writes ratings.csv (tidy, for `evaluate`), pairs.csv, raters.csv, bradley_terry.csv and
-    summary.json to --out.
+    summary.json to --out. Ratings are shares of won comparisons, from 0 to 1: `evaluate` needs
+    --min-gap 0.01 for them, as its default of 1 keeps only texts that win or lose everything.
 
-    Example:
+    Examples:
         creativity-lens annotate read --key study/key.json --out answers answers-*.json
+
+        creativity-lens evaluate --ratings answers/ratings.csv --min-gap 0.01 --out agreement
     """
     from creativity_lens.evaluation.annotation import Study
     from creativity_lens.evaluation.annotation_exports import read_exports
@@ -159,7 +178,17 @@ def read(
         study, found, max_failed=max_failed, keep_failed=keep_failed, notes=notes
     )
     strengths = bradley_terry_table(answers.pairs, n_draws=draws, seed=seed)
-    summary = _summary(study, answers, draws, seed)
+    summary = _summary(study, answers, strengths, draws, seed)
+    said = list(summary["notes"])
+    command = (
+        f"creativity-lens evaluate --ratings {shlex.quote(str(out / 'ratings.csv'))} "
+        f"--min-gap {_MIN_GAP} --out agreement"
+    )
+    if len(answers.ratings):
+        summary["notes"].append(
+            "ratings are shares from 0 to 1, of which the default --min-gap of evaluate keeps only "
+            f"unanimous pairs; use: {command}"
+        )
     tables = {
         "ratings": answers.ratings,
         "pairs": answers.pairs,
@@ -173,7 +202,7 @@ def read(
     if json:
         terminal.print_json({"out": str(out), **summary})
         return
-    for text in summary["notes"]:
+    for text in said:
         terminal.note(text)
     if summary["groups"]:
         terminal.print_table(
@@ -191,7 +220,8 @@ def read(
                 for row in summary["groups"]
             ],
         )
-    terminal.summary({"tables": str(out), "exports": str(len(found))})
+    told = {"tables": str(out), "exports": str(len(found))}
+    terminal.summary({**told, "to go on": command} if len(answers.ratings) else told)
 
 
 @app.command()
@@ -269,9 +299,16 @@ def size(
     )
 
 
-def _summary(study: "Study", answers: "StudyAnswers", draws: int, seed: int) -> dict[str, Any]:
+def _summary(
+    study: "Study", answers: "StudyAnswers", strengths: "DataFrame", draws: int, seed: int
+) -> dict[str, Any]:
     """The share that the second set wins, by rater group, and what to know about the raters."""
-    from creativity_lens.evaluation.annotation_tables import counted, preference, rater_agreement
+    from creativity_lens.evaluation.annotation_tables import (
+        counted,
+        preference,
+        rater_agreement,
+        same_on_all_prompts,
+    )
 
     used = counted(answers.pairs)
     notes = list(answers.notes)
@@ -283,6 +320,19 @@ def _summary(study: "Study", answers: "StudyAnswers", draws: int, seed: int) -> 
             notes.append(
                 f"{group}: {prompts} prompt{'' if prompts == 1 else 's'} only; the interval is "
                 "about these and too narrow for others."
+            )
+        exact = prompts > 1 and same_on_all_prompts(own, study.names[1])
+        if exact:
+            notes.append(
+                f"{group}: the share is the same on each of the {prompts} prompts, so drawing them "
+                "again shows no spread; the interval is Clopper and Pearson's with prompts as the "
+                "unit."
+            )
+        sets = strengths[(strengths["rater_group"] == group) & (strengths["level"] == "system")]
+        if sets["separated"].any():
+            notes.append(
+                f"{group}: one set was always chosen, so Bradley-Terry strengths have no finite "
+                "estimate: those in the table are set by its penalty alone (marked separated)."
             )
         groups.append(
             {
@@ -296,6 +346,7 @@ def _summary(study: "Study", answers: "StudyAnswers", draws: int, seed: int) -> 
                 "share": share.estimate,
                 "low": share.low,
                 "high": share.high,
+                "interval": "exact" if exact else "bootstrap" if prompts > 1 else None,
                 "tie_share": float((own["chosen"] == "tie").mean()),
                 "left_share": float((own.loc[own["chosen"] != "tie", "chosen"] == "left").mean()),
                 "agreement": rater_agreement(own),

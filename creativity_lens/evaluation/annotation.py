@@ -77,7 +77,7 @@ class Study:
         dimension: what the answers are ratings of.
         ties: whether a tie may be chosen.
         groups: rater groups to choose from; empty asks for none.
-        seed: of everything random.
+        seed: of everything random; a secret, as the key is.
         notes: what was left out or is not as asked.
     """
 

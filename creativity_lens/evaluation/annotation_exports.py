@@ -17,6 +17,8 @@ Choice = Literal["left", "right", "tie"]
 
 EXPORT_FORMAT = "creativity-lens annotation"
 EXPORT_VERSION = 1
+# Three years, and far from where a number of seconds would overflow.
+_LONGEST_MS = 10**11
 _ANSWER = {"id": str, "choice": str, "ms": int}
 
 
@@ -57,8 +59,9 @@ def read_exports(
 
     Raises:
         DataError: a missing file, another kind of file, another study, a form, group or item that
-            is not in the key, an answer that cannot be, a failed checksum, no rater, or two exports
-            of a rater for the same form that contradict each other; the message names the file.
+            is not in the key, an answer that cannot be, a failed checksum, no rater or one whose
+            name no file can hold, or two exports of a rater for the same form that contradict each
+            other; the message names the file.
     """
     if not paths:
         raise DataError("there are no exports to read: name the JSON files that raters sent back.")
@@ -110,6 +113,11 @@ def read_export(study: Study, path: str | os.PathLike[str]) -> Export:
         raise DataError(
             f"{path} names no rater: ask for the file again, with the rater id filled in."
         )
+    if any("\ud800" <= letter <= "\udfff" for letter in rater):
+        raise DataError(
+            f"{path} names the rater {rater!r}, with half of a surrogate pair, which the page "
+            "never writes: ask for the original file."
+        )
     if not isinstance(group, str) or (group not in study.groups if study.groups else group):
         known = ", ".join(study.groups) or "none"
         raise DataError(f"{path} has the rater group {group!r}; the study has: {known}.")
@@ -158,8 +166,10 @@ def _answers(
             raise DataError(
                 f"{where}: the choice must be {', '.join(choices)}, got {answer['choice']!r}."
             )
-        if answer["ms"] < 0:
-            raise DataError(f"{where}: the time must not be negative, got {answer['ms']} ms.")
+        if not 0 <= answer["ms"] <= _LONGEST_MS:
+            raise DataError(
+                f"{where}: the time must be from 0 to {_LONGEST_MS} ms, got {answer['ms']!s:.24}."
+            )
         seen.add(answer["id"])
     return tuple(Answer(answer["id"], answer["choice"], answer["ms"]) for answer in answers)
 

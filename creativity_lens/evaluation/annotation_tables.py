@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
+from scipy.stats import beta
 
 from creativity_lens.errors import InputError
 from creativity_lens.evaluation.annotation import SETS, Study, StudyItem, StudyPair, other
 from creativity_lens.evaluation.annotation_exports import Answer, Export
 from creativity_lens.evaluation.rating_checks import COLUMNS
-from creativity_lens.stats import Interval, mean_interval
+from creativity_lens.stats import Array, Interval, mean_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,6 +38,7 @@ PAIR_COLUMNS = (
     "kept",
 )
 _SHOWN = ("pair", "repeat")
+_SAME = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +116,8 @@ def preference(pairs: "DataFrame", system: str, *, n_draws: int = 2000, seed: in
 
     0.5: no preference. Prompts are resampled, raters are not: the interval is about further prompts
     judged by these raters. With one prompt there is nothing to resample, and the bounds are NaN.
+    Where all prompts have the same share (`same_on_all_prompts`), resampling them shows no spread,
+    and the bounds are those of `exact_interval`.
 
     Args:
         pairs: of `StudyAnswers`, such as those of one rater group; only rows that count are used.
@@ -123,15 +128,58 @@ def preference(pairs: "DataFrame", system: str, *, n_draws: int = 2000, seed: in
     Raises:
         InputError: no row that counts compares this set.
     """
+    won, prompts = _won(pairs, system)
+    n_prompts = len(set(prompts))
+    if n_prompts < 2:
+        return Interval(float(won.mean()), float("nan"), float("nan"))
+    if same_on_all_prompts(pairs, system):
+        return exact_interval(float(won.mean()), n_prompts)
+    return mean_interval(won, prompts, n_draws=n_draws, seed=seed)
+
+
+def same_on_all_prompts(pairs: "DataFrame", system: str) -> bool:
+    """Whether a set wins the same share of the comparisons on each prompt, such as all of them.
+
+    A bootstrap over prompts then draws the same share again and again; its interval of no width
+    would be a claim that nobody can make.
+
+    Raises:
+        InputError: as `preference`.
+    """
+    won, prompts = _won(pairs, system)
+    _, place = np.unique(prompts, return_inverse=True)
+    return bool(np.ptp(np.bincount(place, weights=won) / np.bincount(place)) < _SAME)
+
+
+def exact_interval(share: float, n_prompts: int, *, level: float = 0.95) -> Interval:
+    """Clopper and Pearson's interval of a share, with the prompt as the unit.
+
+    It holds for a share of won prompts, such as 12 of 12: 0.735 to 1. With ties, or several
+    comparisons a prompt, `share * n_prompts` need not be a whole number; the beta quantiles are
+    then taken between those of its neighbours, and the interval is rather too wide, as a share of
+    halves varies less than one of wins and losses.
+
+    Args:
+        share: from 0 to 1.
+        n_prompts: at least 1.
+        level: of the interval.
+    """
+    tail = (1 - level) / 2
+    won = share * n_prompts
+    low = float(beta.ppf(tail, won, n_prompts - won + 1)) if won > 0 else 0.0
+    high = float(beta.ppf(1 - tail, won + 1, n_prompts - won)) if won < n_prompts else 1.0
+    return Interval(share, low, high)
+
+
+def _won(pairs: "DataFrame", system: str) -> tuple[Float[Array, " choice"], list[str]]:
+    """What a set got from each comparison it stood in (1, 0.5 or 0), and on which prompt."""
     used = counted(pairs)
     used = used[(used["left_system"] == system) | (used["right_system"] == system)]
     if used.empty:
         raise InputError(f"no comparison that counts has the set {system!r} in it.")
-    won = np.where(used["chosen"] == "tie", 0.5, (used["chosen_system"] == system).astype(float))
-    groups = used["prompt_id"].astype(str).tolist()
-    if len(set(groups)) < 2:
-        return Interval(float(won.mean()), float("nan"), float("nan"))
-    return mean_interval(won, groups, n_draws=n_draws, seed=seed)
+    left = used["left_system"] == system
+    won = np.where(used["chosen"] == "tie", 0.5, ((used["chosen"] == "left") == left).astype(float))
+    return won, used["prompt_id"].astype(str).tolist()
 
 
 def counted(pairs: "DataFrame") -> "DataFrame":

@@ -8,16 +8,20 @@ estimate exists, and for what happens otherwise, D. R. Hunter, Annals of Statist
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from creativity_lens.errors import InputError, ModelError
-from creativity_lens.evaluation.annotation_tables import counted
+from creativity_lens.evaluation.annotation_tables import (
+    counted,
+    preference,
+    same_on_all_prompts,
+)
 from creativity_lens.stats import Array, bootstrap_weights
 
 if TYPE_CHECKING:
@@ -31,6 +35,7 @@ that wins or loses all of its comparisons, which without it has no estimate.
 """
 
 _STEPS = 500
+_CLOSE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +47,16 @@ class BradleyTerry:
         components: from 0; items of two components were never compared, not even through others,
             and their strengths cannot be held against each other.
         n_comparisons: the weight of each item's comparisons.
+        separated: whether the items of the component fall into two parts of which one won every
+            comparison with the other. Strengths then have no finite estimate: the likelihood grows
+            for ever as the parts move away from each other, and how far apart they stand here is
+            set by the penalty and the number of comparisons alone.
     """
 
     strengths: Float[Array, " item"]
     components: Int[Array, " item"]
     n_comparisons: Float[Array, " item"]
+    separated: Bool[Array, " item"]
 
     @property
     def n_components(self) -> int:
@@ -81,14 +91,20 @@ def bradley_terry(
     won = _wins(n_items, winners, losers, weights, ridge)
     edges = coo_array(won)
     _, components = connected_components(edges, directed=False)
-    strengths = np.zeros(n_items)
+    # L. R. Ford (1957): the estimate is finite if each item leads to each other by a chain of wins.
+    _, chains = connected_components(edges, directed=True, connection="strong")
+    strengths, separated = np.zeros(n_items), np.zeros(n_items, dtype=bool)
     for component in range(int(components.max()) + 1):
         # Component by component: the Hessian of thousands of texts in pairs is nearly all zeros.
         own = np.flatnonzero(components == component)
         if len(own) > 1:
             strengths[own] = _fit(won[np.ix_(own, own)][None], ridge)[0]
+            separated[own] = len(np.unique(chains[own])) > 1
     return BradleyTerry(
-        strengths, np.asarray(components, dtype=np.int64), won.sum(axis=0) + won.sum(axis=1)
+        strengths,
+        np.asarray(components, dtype=np.int64),
+        won.sum(axis=0) + won.sum(axis=1),
+        separated,
     )
 
 
@@ -105,7 +121,9 @@ def bradley_terry_draws(
 ) -> Float[Array, "draw item"]:
     """Strengths when whole groups of comparisons are drawn with replacement.
 
-    A draw that leaves the items unconnected has no common scale and is NaN.
+    A draw that leaves the items unconnected has no common scale and is NaN. In a draw that is
+    separated (`BradleyTerry.separated`), which is frequent where losses are few, strengths are what
+    the penalty makes them; `bradley_terry_table` counts them as infinite.
 
     Args:
         n_items: see `bradley_terry`; meant for few items, as a draw holds items x items numbers.
@@ -120,6 +138,22 @@ def bradley_terry_draws(
     Raises:
         InputError: as `bradley_terry`; not one group for each comparison.
     """
+    won = _drawn_wins(n_items, winners, losers, weights, groups, ridge, n_draws, seed)
+    strengths = _fit(won, ridge)
+    strengths[~_connected(won)] = np.nan
+    return strengths
+
+
+def _drawn_wins(
+    n_items: int,
+    winners: Sequence[int] | Int[Array, " comparison"],
+    losers: Sequence[int] | Int[Array, " comparison"],
+    weights: Sequence[float] | Float[Array, " comparison"] | None,
+    groups: Sequence[str],
+    ridge: float,
+    n_draws: int,
+    seed: int,
+) -> Float[Array, "draw item item"]:
     _wins(n_items, winners, losers, weights, ridge)
     if len(groups) != len(winners):
         raise InputError(
@@ -131,10 +165,7 @@ def bradley_terry_draws(
     drawn = bootstrap_weights(groups, n_draws, seed=seed) * given
     place = np.zeros((len(winners), n_items * n_items))
     place[np.arange(len(winners)), cells] = 1.0
-    won = (drawn @ place).reshape(n_draws, n_items, n_items)
-    strengths = _fit(won, ridge)
-    strengths[~_connected(won)] = np.nan
-    return strengths
+    return np.asarray((drawn @ place).reshape(n_draws, n_items, n_items))
 
 
 def bradley_terry_table(
@@ -152,9 +183,17 @@ def bradley_terry_table(
         ridge: penalty.
 
     Returns:
-        `rater_group`, `level` (system or text), `item`, `strength`, `low`, `high` (95 %; NaN for
-        texts, which stand on one prompt, where fewer than two prompts were drawn from, and where
-        sets are not connected), `component`, `n_comparisons`, `n_prompts`.
+        `rater_group`, `level` (system or text), `item`, `strength`, `low`, `high`, `component`,
+        `n_comparisons`, `n_prompts`, `separated` (as in `BradleyTerry`: the strength has no finite
+        estimate, and its size means nothing).
+
+        `low` and `high` are the bounds of a 95 % interval. They are infinite where the choices are
+        compatible with a set that is always or never chosen (CSV has `inf` and `-inf`, which pandas
+        reads back), and NaN (blank in CSV) where nothing is known: for texts, which stand on one
+        prompt; where there are fewer than two prompts; where sets are not connected; and on the
+        near side of a strength that is infinite in nearly all draws, or the same in all. Two sets
+        that share their comparisons alike on all prompts have bounds all the same, from
+        `preference`: a set that won on 12 of 12 prompts lies between 0.51 and infinity.
     """
     import pandas as pd
 
@@ -176,14 +215,13 @@ def bradley_terry_table(
             fit = bradley_terry(len(names), winners, losers, weights, ridge=ridge)
             bounds = np.full((2, len(names)), np.nan)
             if level == "system" and fit.n_components == 1 and len(set(groups)) > 1:
-                draws = bradley_terry_draws(
-                    *(len(names), winners, losers, weights, groups),
-                    ridge=ridge,
-                    n_draws=n_draws,
-                    seed=seed,
-                )
-                whole = draws[np.isfinite(draws).all(axis=1)]
-                bounds = np.quantile(whole, [0.025, 0.975], axis=0) if len(whole) else bounds
+                if len(names) == 2 and same_on_all_prompts(own, names[0]):
+                    bounds = _exact_bounds(own, names[0])
+                else:
+                    drawn = (groups, ridge, n_draws, seed)
+                    bounds = _bounds(
+                        _drawn_wins(len(names), winners, losers, weights, *drawn), ridge
+                    )
             for i, name in enumerate(names):
                 involved = (left == i) | (right == i)
                 rows.append(
@@ -197,6 +235,7 @@ def bradley_terry_table(
                         "component": int(fit.components[i]),
                         "n_comparisons": float(fit.n_comparisons[i]),
                         "n_prompts": len(set(prompts[involved].tolist())),
+                        "separated": bool(fit.separated[i]),
                     }
                 )
     return pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
@@ -204,8 +243,48 @@ def bradley_terry_table(
 
 TABLE_COLUMNS = (
     *("rater_group", "level", "item", "strength", "low", "high"),
-    *("component", "n_comparisons", "n_prompts"),
+    *("component", "n_comparisons", "n_prompts", "separated"),
 )
+
+
+def _exact_bounds(pairs: "DataFrame", first: str) -> Float[Array, "bound item"]:
+    """Of two sets, the bounds that belong to those of the share that the first wins."""
+    share = preference(pairs, first)
+    # Two strengths that sum to zero: half of the log-odds of a win, and its negative.
+    low, high = logit([share.low, share.high]) / 2
+    return np.array([[low, -high], [high, -low]])
+
+
+def _bounds(won: Float[Array, "draw item item"], ridge: float) -> Float[Array, "bound item"]:
+    """The middle 95 % of draws, of which separated ones are infinite."""
+    won = won[_connected(won)]
+    if not len(won):
+        return np.full((2, won.shape[-1]), np.nan)
+    strengths = _fit(won, ridge)
+    beats = _chains(won > 0)
+    above = (beats & ~beats.swapaxes(1, 2)).any(axis=2)  # someone below can never catch up
+    below = (~beats & beats.swapaxes(1, 2)).any(axis=2)
+    # With some above and some below out of reach, it may stand anywhere between them.
+    low = _quantile(np.where(below, -np.inf, np.where(above, np.inf, strengths)), 0.025, "lower")
+    high = _quantile(np.where(above, np.inf, np.where(below, -np.inf, strengths)), 0.975, "higher")
+    # That a set is certainly infinite, or certainly where it is, is more than draws can say.
+    same = np.ptp(strengths, axis=0) < _CLOSE
+    return np.array(
+        [
+            np.where((low == np.inf) | same & np.isfinite(low), np.nan, low),
+            np.where((high == -np.inf) | same & np.isfinite(high), np.nan, high),
+        ]
+    )
+
+
+def _quantile(
+    draws: Float[Array, "draw item"], level: float, side: Literal["lower", "higher"]
+) -> Float[Array, " item"]:
+    """As numpy's, and the outer neighbour where there is nothing between it and the inner one."""
+    with np.errstate(invalid="ignore"):
+        between = np.quantile(draws, level, axis=0)
+    outer = np.quantile(draws, level, axis=0, method=side)
+    return np.asarray(np.where(np.isfinite(between), between, outer))
 
 
 def _wins(
@@ -261,10 +340,15 @@ def _fit(won: Float[Array, "draw item item"], ridge: float) -> Float[Array, "dra
     raise ModelError(f"bradley_terry did not converge in {_STEPS} steps: raise the ridge.")
 
 
-def _connected(won: Float[Array, "draw item item"]) -> Array:
+def _connected(won: Float[Array, "draw item item"]) -> Bool[Array, " draw"]:
     """Whether the comparisons of each draw connect all items."""
-    n_items = won.shape[-1]
-    reach = (won + won.swapaxes(1, 2) > 0) | np.eye(n_items, dtype=bool)
+    return np.asarray(_chains(won + won.swapaxes(1, 2) > 0).all(axis=(1, 2)))
+
+
+def _chains(step: Bool[Array, "draw item item"]) -> Bool[Array, "draw item item"]:
+    """Whether each item leads to each other by some number of steps."""
+    n_items = step.shape[-1]
+    reach = step | np.eye(n_items, dtype=bool)
     for _ in range(max(n_items - 1, 1).bit_length()):
         reach = (reach.astype(float) @ reach.astype(float)) > 0
-    return np.asarray(reach.all(axis=(1, 2)))
+    return np.asarray(reach)

@@ -1,5 +1,11 @@
-"""Drawing a study: pairs by prompt, sides in balance, attention checks, repeated pairs."""
+"""Drawing a study: pairs by prompt, sides in balance, attention checks, repeated pairs.
 
+All that is random comes from a secret seed and from the texts. Whoever has a page knows how many
+pairs it holds; if sides followed from that and from a seed that can be guessed, he could draw the
+study again with texts of his own and read off which side is which.
+"""
+
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -17,7 +23,10 @@ from creativity_lens.evaluation.annotation import (
     mirrored,
 )
 from creativity_lens.evaluation.study_texts import GeneratedText
+from creativity_lens.io import sha256_json
 
+# Not more, so that whatever reads the key as JSON keeps every digit of the seed.
+_SEED_BITS = 53
 _SIDES: tuple[Side, Side] = ("left", "right")
 
 
@@ -36,7 +45,7 @@ def make_study(
     question: str | None = None,
     dimension: str = "creativity",
     groups: Sequence[str] = (),
-    seed: int = 0,
+    seed: int | None = None,
 ) -> Study:
     """Pair two sets of texts by prompt and lay them out on blind forms.
 
@@ -57,7 +66,9 @@ def make_study(
         forms: how many forms. Any number of raters may answer the same form.
         pairs_per_form: deal the pairs over the forms, so many on each; None puts all on each.
         checks: attention checks on each form (what they are: the head of `annotation`). Someone who
-            clicks at random passes three with a chance of 1/27, without ties of 1/8. 0 makes none.
+            clicks at random passes three with a chance of 1/27, without ties of 1/8. Half of them
+            ask for each side; of an odd number chance says which side is asked for once more. 0
+            makes none.
         repeats: pairs of a form that come again in its last third with the sides swapped, to see
             how far a rater agrees with himself. They do not enter ratings.
         ties: whether a tie may be chosen.
@@ -65,12 +76,14 @@ def make_study(
         question: other words for the question.
         dimension: what the ratings are called.
         groups: if given, each rater says which of these he belongs to, such as expert and lay.
-        seed: the same inputs and seed make the same study.
+        seed: the same inputs and seed make the same study; other texts another one. None draws a
+            secret one, which the key holds as `Study.seed`. Keep a seed of your own as you keep the
+            key: with it and the files of texts the sides can be worked out.
 
     Raises:
         InputError: no prompt in common, prompts that differ under one id, more pairs wanted than
-            there are, forms that cannot hold all pairs, names that are equal or blank, or a number
-            out of range.
+            there are, forms that cannot hold all pairs, names that are equal or blank, half of a
+            surrogate pair in a text, or a number out of range.
     """
     asked = question if question is not None else f"Which text is more {quality}?"
     _check_words(names, asked, quality, dimension, groups)
@@ -78,7 +91,12 @@ def make_study(
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise InputError(f"make_study: {name} must be at least 1, got {number}.")
-    generator = np.random.default_rng(seed)
+    _check_texts(a, b, names)
+    seed = secrets.randbits(_SEED_BITS) if seed is None else seed
+    if seed < 0:
+        raise InputError(f"make_study: seed must be at least 0, got {seed}.")
+    digest = sha256_json([[list(text) for text in texts] for texts in (a, b)])
+    generator = np.random.default_rng([seed, int(digest, 16)])
     pairs, notes = _pairs(a, b, names, n_pairs, generator)
     size = len(pairs) if pairs_per_form is None else pairs_per_form
     _check_sizes(len(pairs), forms, size, checks, repeats)
@@ -118,6 +136,18 @@ def _check_words(
         raise InputError(
             f"make_study: groups must be different printable names, got {list(groups)!r}."
         )
+
+
+def _check_texts(
+    a: Sequence[GeneratedText], b: Sequence[GeneratedText], names: tuple[str, str]
+) -> None:
+    for texts, name in zip((a, b), names, strict=True):
+        for text in texts:
+            if any("\ud800" <= letter <= "\udfff" for part in text for letter in part):
+                raise InputError(
+                    f"make_study: the text {text.text_id!r} of {name!r} holds half of a surrogate "
+                    "pair, which no file can: remove it."
+                )
 
 
 def _check_sizes(n_pairs: int, forms: int, size: int, checks: int, repeats: int) -> None:
@@ -195,11 +225,6 @@ def _by_prompt(
         raise InputError(f"make_study: two texts of {name!r} have the id {twice!r}.")
     found: dict[str, list[GeneratedText]] = defaultdict(list)
     for text in texts:
-        if any("\ud800" <= letter <= "\udfff" for letter in text.text + text.prompt):
-            raise InputError(
-                f"make_study: the text {text.text_id!r} of {name!r} holds half of a surrogate "
-                "pair, which no file can: remove it."
-            )
         if text.text.strip():
             found[text.prompt_id].append(text)
     if blank := sum(not text.text.strip() for text in texts):
@@ -310,7 +335,8 @@ def _with_checks(
     shown = {item.pair_id for item in order}
     unused = [pair.pair_id for pair in pairs if pair.pair_id not in shown]
     spare = [unused[i] for i in generator.permutation(len(unused))]
-    told = [_SIDES[i % 2] for i in generator.permutation(checks)]
+    start = int(generator.integers(2))
+    told = [_SIDES[(start + i) % 2] for i in generator.permutation(checks)]
     found = list(order)
     for number in reversed(range(checks)):  # from the end, so that places before it stay
         step = len(order) / (checks + 1)

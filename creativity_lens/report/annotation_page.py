@@ -80,7 +80,8 @@ def write_study(study: Study, folder: str | os.PathLike[str]) -> list[Path]:
     if key.exists() and Study.load(key).study_id != study.study_id:
         raise InputError(
             f"{key} belongs to another study, and its exports cannot be read without it: choose "
-            "another folder."
+            "another folder. The same study is made again only with its own seed, which is in the "
+            "key."
         )
     study.save(key)
     pages = []
