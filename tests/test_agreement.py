@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, norm, spearmanr
+from scipy.stats import binomtest, kendalltau, norm, spearmanr
 
 from creativity_lens.errors import InputError
 from creativity_lens.evaluation import pair_draws
@@ -314,6 +314,42 @@ def test_draws_that_are_all_alike_give_no_interval_of_few_pairs():
     assert 0.2 <= low[2] < high[2] <= 0.4
 
 
+def test_unanimous_draws_have_the_exact_binomial_end():
+    draws = np.array([[1.0, 0.0, 0.5, 1.0, 1.0]] * 3 + [[1.0, 0.0, 0.5, 1.0, 0.9]])
+    low, high = bounds(draws, np.full(5, 40), n_units=np.array([12, 10, 10, 0, 10]))
+    exact = binomtest(12, 12).proportion_ci(0.95)
+    assert (low[0], high[0]) == (pytest.approx(exact.low), 1.0)
+    assert (low[1], high[1]) == (0.0, pytest.approx(binomtest(0, 10).proportion_ci(0.95).high))
+    assert (low[2], high[2]) == (0.5, 0.5)  # all ties: nothing was drawn that could vary
+    assert low[3] == 1.0
+    assert low[4] == pytest.approx(np.quantile(draws[:, 4], 0.025))
+
+
+def test_five_texts_on_one_prompt_are_no_certainty():
+    design = pair_design(np.arange(5.0), ["p"] * 5)
+    row = agreement(design, np.arange(5.0)[None], n_draws=50, n_permutations=200)[0]
+    assert row.n_pairs == 10
+    assert row.ci_low < 0.2
+
+
+def test_systems_are_compared_within_author_types_if_pairs_are():
+    # Ten models that the score ranks as people do, and ten people whom it ranks backwards; people
+    # are rated higher and score higher.
+    rating = np.concatenate([np.arange(10.0), 20 + np.arange(10.0)])
+    score = np.concatenate([np.arange(10.0), 40 - np.arange(10.0)])[None]
+    systems = [f"s{i}" for i in range(20)]
+    authors = ["model"] * 10 + ["human"] * 10
+    few = {"systems": systems, "n_draws": 5, "n_permutations": 5}
+    apart = pair_design(rating, ["p"] * 20, authors=authors)
+    assert agreement(apart, score, **few)[0].system_kendall == pytest.approx(0.0)
+    # Of 190 pairs the 45 of people are wrong.
+    together = pair_design(rating, ["p"] * 20)
+    assert agreement(together, score, **few)[0].system_kendall == pytest.approx(100 / 190)
+    fewer = pair_design(rating[:19], ["p"] * 19, authors=authors[:19])
+    row = agreement(fewer, score[:, :19], **(few | {"systems": systems[:19]}))[0]
+    assert row.system_kendall == pytest.approx(1.0)  # nine people are too few; the models are left
+
+
 @pytest.mark.parametrize("asked", [{"n_draws": 0}, {"n_permutations": 0}, {"seed": -1}])
 def test_draws_cannot_be_made_of(asked):
     rating, scores, prompts = noisy(2, 4, noise=1.0, seed=0)
@@ -447,7 +483,8 @@ def test_a_row_says_what_it_was_counted_on():
     whole, some = agreement(design, scores, n_draws=50, n_permutations=50)
     assert (whole.n_pairs, whole.n_texts, whole.n_prompts) == (4, 5, 2)
     assert (some.n_pairs, some.n_texts, some.n_prompts) == (1, 2, 1)
-    assert math.isnan(whole.ci_low)  # four pairs, all right in every draw
+    # All right in every draw: of five texts two pairs can be made that share none, .025 ** (1 / 2).
+    assert (whole.ci_low, whole.ci_high) == (pytest.approx(0.15811, abs=1e-5), 1.0)
     assert math.isnan(whole.system_kendall)
 
 
@@ -546,11 +583,11 @@ def test_a_score_that_always_ties_is_at_chance():
     assert math.isnan(row.spearman)
 
 
-def test_two_texts_have_an_order_but_no_interval():
+def test_two_texts_have_an_order_and_an_interval_that_says_nothing():
     design = pair_design(np.array([1.0, 2.0]), ["p", "p"])
     row = agreement(design, np.array([[1.0, 2.0]]), n_draws=50, n_permutations=50)[0]
     assert (row.pairwise_accuracy, row.n_pairs, row.p_value) == (1.0, 1, 1.0)
-    assert math.isnan(row.ci_low)
+    assert (row.ci_low, row.ci_high) == (pytest.approx(0.025), 1.0)
     assert row.these_prompts_only
 
 

@@ -26,6 +26,9 @@ GOOD = {
     "increment": 0.05,
     "increment_low": 0.01,
     "increment_high": 0.09,
+    "increment_sign": 1.0,
+    "increment_pairs": 118,
+    "increment_prompts": 12,
     "kind": "score",
     "n_texts": 60,
     "n_prompts": 12,
@@ -89,8 +92,11 @@ def test_a_score_that_beats_everything_is_supported():
         ({"ci_low": NAN, "ci_high": NAN}, "not supported", "not above chance"),
         ({"p_holm": 0.05}, "not supported", "permuted ratings do as well"),
         ({"p_holm": NAN}, "not supported", "permuted ratings do as well"),
-        ({"increment_low": 0.0}, "with a caveat", "not shown to add to length"),
-        ({"increment_low": NAN}, "with a caveat", "not shown to add to length"),
+        ({"increment_low": 0.0}, "with a caveat", "not shown to add to length."),
+        ({"increment_low": NAN}, "with a caveat", "not shown to add to length."),
+        ({"increment": NAN}, "with a caveat", "what it adds to length is not known"),
+        ({"increment_sign": -0.8}, "with a caveat", "its opposite that adds"),
+        ({"increment_prompts": 3}, "with a caveat", "Only 3 prompts"),
         ({"ci_low": 0.51, "p_holm": 0.049, "increment_low": 0.001}, "supported", "Better"),
     ],
 )
@@ -120,10 +126,20 @@ def test_only_the_null_of_the_same_place_counts(other):
     assert orders(nulls=({**strong, **other}, strong)).verdict == "not supported"
 
 
-def test_without_random_directions_the_others_decide():
+def test_without_random_directions_the_others_decide_and_none_are_spoken_of():
     claim = orders(nulls=())
     assert claim.verdict == "supported"
     assert "directions" not in claim.null
+    assert claim.reason == "Better than chance, and it adds to length."
+    assert orders().reason == (
+        "Better than chance and than random directions, and it adds to length."
+    )
+
+
+def test_what_was_in_the_base_is_named():
+    assert "adds to length with likelihood" in claims(GOOD, LENGTH, NLL)[0].reason
+    assert "adds to length with likelihood" in claims(GOOD, LENGTH, NLL)[1].statement
+    assert "likelihood" not in "".join(c.reason + c.statement for c in claims(GOOD, LENGTH))
 
 
 def test_nothing_decided_is_said():
@@ -172,15 +188,20 @@ def test_a_gain_above_nothing_is_supported(low, verdict):
     claim = claims({**GOOD, "increment_low": low}, LENGTH)[1]
     assert claim.verdict == verdict
     assert (claim.estimate.estimate, claim.estimate.low, claim.estimate.high) == (0.05, low, 0.09)
-    assert "adds to length with likelihood" in claim.statement
+    assert "adds to length in telling" in claim.statement
 
 
-def test_a_score_that_runs_against_people_adds_with_its_sign_turned():
-    against = {**GOOD, "pairwise_accuracy": 0.3, "ci_low": 0.2, "ci_high": 0.4}
-    claim = claims(against, LENGTH)[1]
+def test_a_score_that_adds_with_its_sign_turned_has_a_caveat():
+    claim = claims({**GOOD, "increment_sign": -1.0}, LENGTH)[1]
     assert claim.verdict == "with a caveat"
     assert "its opposite" in claim.reason
-    assert claims({**against, "ci_high": 0.5}, LENGTH)[1].verdict == "supported"
+    assert "share of 118 pairs" in claim.unit
+
+
+def test_a_gain_on_few_prompts_holds_for_these_alone():
+    claim = claims({**GOOD, "increment_prompts": 4}, LENGTH)[1]
+    assert claim.verdict == "with a caveat"
+    assert "Only 4 prompts" in claim.reason
 
 
 def test_a_gain_that_is_not_known_is_said():
@@ -201,6 +222,7 @@ def test_a_gain_that_is_not_known_is_said():
         ({"difference_high": 0.0}, "not supported", "not above 0"),
         ({"difference": 0.05, "difference_high": 0.1}, "not supported", "not above 0"),
         ({"difference_low": NAN, "difference_high": NAN}, "not supported", "not above 0"),
+        ({"n_prompts": 8}, "with a caveat", "Only 8 prompts"),
         ({"difference": NAN}, "not supported", "No pair that both know"),
     ],
 )
@@ -226,13 +248,19 @@ def test_reading_at_chance_beats_nothing():
     assert claim.reason == "The score itself is not above chance."
 
 
-def test_the_better_way_of_asking_is_the_rival():
-    chose = {**NAIVE, "score": "naive_pairwise", "pairwise_accuracy": 0.6, "difference_high": 0.01}
-    claim = claims(GOOD, NAIVE, chose)[2]
-    assert "naive_pairwise: 0.60" in claim.rival
+@pytest.mark.parametrize("score", ["naive_pairwise", "naive_rating_sampled"])
+def test_every_way_of_asking_must_be_beaten_and_the_hardest_is_the_rival(score):
+    # The other has more accuracy but, on pairs of its own, is beaten clearly.
+    hard = {**NAIVE, "score": score, "pairwise_accuracy": 0.4, "difference_high": 0.01}
+    claim = claims(GOOD, {**NAIVE, "pairwise_accuracy": 0.69}, hard)[2]
+    assert f"hardest to beat, {score}: 0.40" in claim.rival
     assert claim.verdict == "not supported"
-    unknown = {**chose, **UNKNOWN}
-    assert "naive_rating: 0.50" in claims(GOOD, NAIVE, unknown)[2].rival
+    easy = {**hard, "difference_high": -0.15}
+    claim = claims(GOOD, NAIVE, easy)[2]
+    assert "of 2 ways of asking the hardest to beat, naive_rating: 0.50" in claim.rival
+    assert claim.verdict == "supported"
+    unknown = {**hard, **UNKNOWN}
+    assert "of 1 ways" in claims(GOOD, NAIVE, unknown)[2].rival
 
 
 def test_nobody_asked_is_no_claim():
@@ -262,7 +290,8 @@ def test_what_ratings_could_fit_is_claimed_by_itself():
     weak = {**NULL, "share_as_far": 0.9}  # of the paper's score: no null of this one
     claim = claims(GOOD, fit, nulls=(weak,))[-1]
     assert claim.statement.startswith("Some direction at layer 3 orders texts as people")
-    assert claim.verdict == "supported"
+    assert claim.verdict == "with a caveat"
+    assert "What it adds to length is not known: ratings made it" in claim.reason
     assert "not what the creativity direction reads" in claim.reason
     assert "directions" not in claim.null
     nothing = claims(GOOD, {**fit, "ci_low": 0.4})[-1]
@@ -273,7 +302,8 @@ def test_what_ratings_could_fit_is_claimed_by_itself():
 
 @pytest.mark.parametrize(("n_prompts", "few"), [(9, True), (10, False)])
 def test_under_ten_prompts_everything_holds_for_these_alone(n_prompts, few):
-    rows = [{**row, "n_prompts": n_prompts} for row in (GOOD, LENGTH, NAIVE)]
+    few_prompts = {"n_prompts": n_prompts, "increment_prompts": n_prompts}
+    rows = [{**row, **few_prompts} for row in (GOOD, LENGTH, NAIVE)]
     for claim in claims(*rows):
         assert claim.verdict == ("with a caveat" if few else "supported")
         assert (f"Only {n_prompts} prompts" in claim.reason) == few
@@ -299,10 +329,16 @@ def test_the_strictest_scope_with_pairs_speaks():
     claim = claims(GOOD, within)[0]
     assert claim.estimate.estimate == 0.66
     assert "within prompt and author type" in claim.statement
-    empty = {**within, **UNKNOWN}
-    claim = claims(GOOD, empty)[0]
-    assert claim.estimate.estimate == 0.7
-    assert claim.statement.endswith("within prompt.")
+
+
+def test_across_author_types_nothing_is_more_than_a_caveat():
+    empty = {**GOOD, "scope": "prompt+author", **UNKNOWN}
+    for claim in claims(GOOD, NAIVE, empty):
+        assert claim.statement.endswith("within prompt.")
+        assert claim.verdict == "with a caveat"
+        assert "may only tell who wrote" in claim.reason
+    assert claims(GOOD, empty)[0].estimate.estimate == 0.7
+    assert claims({**GOOD, "ci_low": 0.4}, empty)[0].verdict == "not supported"
 
 
 def test_other_dimensions_are_not_spoken_of():
@@ -326,6 +362,7 @@ def test_without_a_model_the_scores_that_were_brought_speak():
         f"The score (s{i}" for i in (3, 0, 1, 2, 4)
     ]
     assert {claim.verdict for claim in found} == {"supported"}
+    assert {claim.reason for claim in found} == {"Better than chance, and it adds to length."}
     assert claims(LENGTH, nulls=(), primary=None) == ()
 
 
@@ -333,3 +370,4 @@ def test_of_many_scores_that_were_brought_only_length_speaks():
     names = ("s0", "s1", "text_length", "s2", "s3", "s4")
     (claim,) = claims(*brought(*names), nulls=(), primary=None, given=names)
     assert "(text_length)" in claim.statement
+    assert claim.reason == "Better than chance. It is what others are held against."

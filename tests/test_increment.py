@@ -58,6 +58,37 @@ def test_the_direction_of_a_score_does_not_matter_to_its_increment(planted):
     assert one.gain == pytest.approx(other.gain)
 
 
+def test_a_suppressor_is_used_turned_around(planted):
+    # It agrees with people through length alone; beside length it is its opposite that helps.
+    score = planted.length - 0.8 * planted.other
+    assert accuracies(planted.design, score[None])[0] > 0.5
+    turned, as_it_is = increment(
+        planted.design, planted.length[None], np.stack([score, planted.other]), n_draws=50
+    )
+    assert turned.gain.low > 0
+    assert (turned.sign, as_it_is.sign) == (-1.0, 1.0)
+
+
+def test_a_taste_that_raters_do_not_share_widens_the_gain():
+    # Each rater likes or dislikes the score, as the sign of the taste falls.
+    chance = np.random.default_rng(7)
+    prompts = [str(i) for i in np.repeat(np.arange(20), 6)]
+    score, length = chance.normal(size=(2, len(prompts)))
+    taste = np.array([2.0, -1.5, 0.5, 1.0])
+    by_rater = taste[:, None] * score + chance.normal(size=(4, len(prompts)))
+    design = pair_design(by_rater.mean(axis=0), prompts, min_gap=0.5)
+    how = {"n_draws": 300, "seed": 1}
+    (fixed,) = increment(design, length[None], score[None], **how)
+    (drawn,) = increment(design, length[None], score[None], ratings_by_rater=by_rater, **how)
+    assert drawn.gain.estimate == fixed.gain.estimate
+    assert (drawn.n_pairs, drawn.n_prompts) == (fixed.n_pairs, fixed.n_prompts)
+    assert drawn.gain.low < fixed.gain.low - 0.1
+    lengths = np.full(len(prompts), 9.0)  # all are of like length
+    (matched,) = matched_length(design, score[None], lengths, ratings_by_rater=by_rater, **how)
+    both = bootstrap_accuracies(design, score[None], ratings_by_rater=by_rater, **how)[:, 0]
+    assert matched.accuracy[1:] == pytest.approx(np.quantile(both, [0.025, 0.975]))
+
+
 def test_noise_adds_nothing_on_other_prompts():
     planted = Planted(seed=5)
     noise = np.random.default_rng(1).normal(size=(20, len(planted.length)))

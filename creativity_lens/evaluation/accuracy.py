@@ -88,10 +88,27 @@ def bootstrap_accuracies(
             who rated many texts. Then raters are drawn as well, and the means, and with them the
             decided pairs, are those of the raters drawn.
     """
-    placed = design.placed(scores)
+    return drawn_accuracies(
+        design,
+        design.placed(scores),
+        n_draws=n_draws,
+        seed=seed,
+        ratings_by_rater=ratings_by_rater,
+    )
+
+
+def drawn_accuracies(
+    design: PairDesign,
+    placed: Float[Array, "score text"],
+    *,
+    n_draws: int,
+    seed: int,
+    ratings_by_rater: Float[Array, "rater listed"] | None,
+) -> Float[Array, "draw score"]:
+    """`bootstrap_accuracies` of scores of the design's own texts, as `design.placed` has them."""
     draws = make_draws(design, n_draws=n_draws, seed=seed)
     raters = draw_raters(design, draws, ratings_by_rater)
-    if raters is None:
+    if raters is None:  # else a draw of raters may decide other pairs
         design = design.keep(design.decided)
     return bootstrap_sums(design, score_orders(design, placed), len(placed), draws, raters).accuracy
 
@@ -131,12 +148,25 @@ def per_prompt(design: PairDesign, scores: Float[Array, "score listed"]) -> Bloc
 
 
 def bounds(
-    draws: Float[Array, "draw score"], n_pairs: Int[Array, " score"], *, level: float = 0.95
+    draws: Float[Array, "draw score"],
+    n_pairs: Int[Array, " score"],
+    *,
+    n_units: Int[Array, " score"] | None = None,
+    level: float = 0.95,
 ) -> Bounds:
     """Percentile interval of each score; NaN draws are ignored.
 
     NaN if all draws are NaN, or if they are all alike with fewer than ten pairs: a few pairs that
     are all right resample to all right, which is not certainty.
+
+    Args:
+        draws: of accuracies, or of differences between them.
+        n_pairs: of each score.
+        n_units: of accuracies, how much of each score's evidence is independent: prompts, or pairs
+            that share no text. Where all draws are right (or all wrong) the other end is then the
+            exact binomial one of so many (Clopper and Pearson 1934): ten prompts that are all
+            right are [0.69, 1].
+        level: of the interval.
     """
     ends = np.full((2, len(n_pairs)), np.nan)
     tail = (1 - level) / 2
@@ -145,6 +175,12 @@ def bounds(
         values = values[~np.isnan(values)]
         if len(values) and (n >= MIN_PAIRS or np.ptp(values) > 0):
             ends[:, column] = np.quantile(values, [tail, 1 - tail])
+        if n_units is not None and n_units[column] > 0 and len(values):
+            far = tail ** (1 / n_units[column])
+            if values.min() == 1:
+                ends[:, column] = far, 1
+            elif values.max() == 0:
+                ends[:, column] = 0, 1 - far
     return Bounds(*ends)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from creativity_lens.errors import InputError
 from creativity_lens.evaluation.accuracy import bounds, two_sided_p
-from creativity_lens.evaluation.pair_design import PairDesign, pair_design
+from creativity_lens.evaluation.pair_design import PairDesign, pair_design, ratio
 from creativity_lens.evaluation.pair_draws import (
     Draws,
     Order,
@@ -48,7 +48,8 @@ class Agreement:
     """Tau-b within blocks, averaged; all rated texts, whatever the gap."""
     spearman: float
     system_kendall: float
-    """Tau-b of system means; NaN below ten systems."""
+    """Tau-b of system means; where pairs stay within author types, of the systems of each type,
+    averaged. NaN below ten systems."""
     ci_low: float
     """95 % interval of the accuracy; over prompts and texts, and raters if they persist."""
     ci_high: float
@@ -92,9 +93,7 @@ def agreement(
                 f"{len(systems)} systems were given for {design.n_listed} texts: give one for "
                 'each, "" where it is unknown.'
             )
-        of_systems = system_kendall(
-            design.rating, placed, [systems[i] for i in design.rows.tolist()]
-        )
+        of_systems = _of_systems(design, placed, [systems[i] for i in design.rows.tolist()])
     draws = make_draws(design, n_draws=n_draws, seed=seed)
     return _summary(
         design,
@@ -231,13 +230,15 @@ def _summary(
     sums = observed_sums(design, orders, n_scores)
     n = sums.total.astype(int)
     drawn = bootstrap_sums(design, orders, n_scores, draws, raters).accuracy
-    ends = bounds(drawn, n)
+    few = design.these_prompts_only
+    n_texts, n_prompts = _reached(design, orders, n_scores)
+    # Of a few prompts, pairs that share no text are the most that is independent.
+    ends = bounds(drawn, n, n_units=n_texts // 2 if few else n_prompts)
     null = permutation_sums(
         design, orders, n_scores, n_permutations=n_permutations, seed=draws.seed
     )
     p_values = two_sided_p(sums, null)
-    n_texts, n_prompts = _reached(design, orders, n_scores)
-    accuracy, few = sums.accuracy, design.these_prompts_only
+    accuracy = sums.accuracy
     return [
         Agreement(
             pairwise_accuracy=float(accuracy[i]),
@@ -254,6 +255,22 @@ def _summary(
         )
         for i in range(n_scores)
     ]
+
+
+def _of_systems(
+    design: PairDesign, placed: Float[Array, "score text"], systems: list[str]
+) -> Float[Array, " score"]:
+    """Agreement over systems; across author types only where pairs cross them, too."""
+    authors = np.asarray(design.block_authors, dtype=object)[design.block]
+    each = []
+    for author in dict.fromkeys(design.block_authors):
+        own = np.flatnonzero(authors == author)
+        each.append(
+            system_kendall(design.rating[own], placed[:, own], [systems[i] for i in own.tolist()])
+        )
+    found = np.array(each).reshape(len(each), len(placed))
+    known = ~np.isnan(found)
+    return ratio(np.where(known, found, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _reached(

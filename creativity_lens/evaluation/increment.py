@@ -9,11 +9,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit
 
 from creativity_lens.errors import InputError
-from creativity_lens.evaluation.accuracy import bounds
+from creativity_lens.evaluation.accuracy import bounds, drawn_accuracies
 from creativity_lens.evaluation.pair_design import PairDesign
 from creativity_lens.evaluation.pair_draws import (
-    bootstrap_sums,
-    make_draws,
     observed_sums,
     score_orders,
 )
@@ -37,6 +35,9 @@ class Increment:
     """Accuracy of the base with the score."""
     gain: Interval
     """`full` less `base`, in the same draws. Above 0: the score knows something they do not."""
+    sign: float
+    """How the models used the score, averaged over them: 1 as it is, -1 turned around. Beside
+    length a score can be of use turned around although it agrees with people by itself."""
     n_pairs: int
     n_prompts: int
     these_prompts_only: bool
@@ -61,13 +62,14 @@ def increment(
     n_folds: int = 10,
     n_draws: int = 2000,
     seed: int = 0,
+    ratings_by_rater: Float[Array, "rater listed"] | None = None,
 ) -> list[Increment]:
     """Accuracy of the base, of the base with each score, and the difference.
 
     A logistic model without intercept, on the differences of standardised features over decided
     pairs, predicts which text is rated higher. It is fitted on the pairs of other prompts: folds of
     prompts, one prompt a fold if there are fewer prompts than folds. Each pair counts the same, so
-    a prompt weighs by its pairs. The interval resamples prompts and texts as
+    a prompt weighs by its pairs. The interval resamples prompts, texts and raters as
     `bootstrap_accuracies` does and keeps the models as they are.
 
     Args:
@@ -78,6 +80,7 @@ def increment(
         n_folds: folds of prompts, at least 2.
         n_draws: bootstrap draws.
         seed: of the folds and the draws.
+        ratings_by_rater: see `accuracy.bootstrap_accuracies`.
 
     Raises:
         InputError: no base feature, or fewer than two folds.
@@ -94,8 +97,10 @@ def increment(
     )
     for number, known in enumerate(patterns):
         some = np.flatnonzero(which.ravel() == number)
-        pairs = design.keep(design.decided & known[design.first] & known[design.second])
-        rows = _increments(pairs, features, placed[some], known, n_folds, n_draws, seed)
+        pairs = design.keep(known[design.first] & known[design.second])
+        rows = _increments(
+            pairs, features, placed[some], known, n_folds, n_draws, seed, ratings_by_rater
+        )
         found.update(zip(some.tolist(), rows, strict=True))
     return [found[i] for i in range(len(scores))]
 
@@ -108,6 +113,7 @@ def matched_length(
     within: float = 0.10,
     n_draws: int = 2000,
     seed: int = 0,
+    ratings_by_rater: Float[Array, "rater listed"] | None = None,
 ) -> list[Matched]:
     """Accuracy of each score on pairs whose longer text is at most 10 % longer than the shorter.
 
@@ -118,6 +124,7 @@ def matched_length(
         within: how much longer the longer text may be, as a share of the shorter.
         n_draws: bootstrap draws.
         seed: of the draws.
+        ratings_by_rater: see `accuracy.bootstrap_accuracies`.
 
     Raises:
         InputError: a negative length or share.
@@ -128,22 +135,17 @@ def matched_length(
     of_pair = np.stack([length[design.first], length[design.second]])
     # The last digit of a product must not decide whether 110 is within 10 % of 100.
     near = of_pair.max(axis=0) <= of_pair.min(axis=0) * (1 + within) * (1 + 1e-12)
-    pairs = design.keep(near & design.decided)
-    accuracy, n = _intervals(pairs, design.placed(scores), n_draws, seed)
-    few = pairs.these_prompts_only
-    return [Matched(a, int(k), few) for a, k in zip(accuracy, n, strict=True)]
-
-
-def _intervals(
-    pairs: PairDesign, placed: Float[Array, "score text"], n_draws: int, seed: int
-) -> tuple[list[Interval], Int[Array, " score"]]:
-    orders = score_orders(pairs, placed)
-    sums = observed_sums(pairs, orders, len(placed))
+    pairs = design.keep(near)
+    placed = design.placed(scores)
+    sums = observed_sums(pairs, score_orders(pairs, placed), len(placed))
     n = sums.total.astype(int)
-    draws = make_draws(pairs, n_draws=n_draws, seed=seed)
-    ends = bounds(bootstrap_sums(pairs, orders, len(placed), draws).accuracy, n)
+    drawn = drawn_accuracies(
+        pairs, placed, n_draws=n_draws, seed=seed, ratings_by_rater=ratings_by_rater
+    )
+    ends = bounds(drawn, n)
     rows = zip(sums.accuracy.tolist(), ends.low.tolist(), ends.high.tolist(), strict=True)
-    return [Interval(*row) for row in rows], n
+    few = pairs.these_prompts_only
+    return [Matched(Interval(*row), int(k), few) for row, k in zip(rows, n, strict=True)]
 
 
 def _increments(
@@ -154,19 +156,25 @@ def _increments(
     n_folds: int,
     n_draws: int,
     seed: int,
+    ratings_by_rater: Float[Array, "rater listed"] | None,
 ) -> list[Increment]:
-    """Of scores that lack the same texts; `pairs` are decided and known."""
-    n_prompts = len(np.unique(pairs.prompt[pairs.first]))
-    n_pairs, few = len(pairs.first), pairs.these_prompts_only
+    """Of scores that lack the same texts; both texts of each of the `pairs` are known."""
+    decided = pairs.keep(pairs.decided)
+    n_prompts = len(np.unique(decided.prompt[decided.first]))
+    n_pairs, few = len(decided.first), decided.these_prompts_only
     if n_prompts < 2:
         reason = f"{n_prompts} prompts hold a decided pair: a model for one is fitted on others."
-        nothing = Increment(_UNKNOWN, _UNKNOWN, _UNKNOWN, n_pairs, n_prompts, few, reason)
+        nothing = Increment(
+            _UNKNOWN, _UNKNOWN, _UNKNOWN, float("nan"), n_pairs, n_prompts, few, reason
+        )
         return [nothing] * len(placed)
-    fitted = _cross_fitted(pairs, features, placed, known, n_folds, seed)
-    orders = score_orders(pairs, fitted)
-    observed = observed_sums(pairs, orders, len(fitted)).accuracy
-    draws = make_draws(pairs, n_draws=n_draws, seed=seed)
-    drawn = bootstrap_sums(pairs, orders, len(fitted), draws).accuracy
+    fitted, sign = _cross_fitted(decided, features, placed, known, n_folds, seed)
+    observed = observed_sums(decided, score_orders(decided, fitted), len(fitted)).accuracy
+    # A draw of raters may decide pairs of texts on prompts that no fold has held out.
+    scored = pairs.keep(~np.isnan(fitted[0][pairs.first]) & ~np.isnan(fitted[0][pairs.second]))
+    drawn = drawn_accuracies(
+        scored, fitted, n_draws=n_draws, seed=seed, ratings_by_rater=ratings_by_rater
+    )
     n = np.full(len(fitted), n_pairs)
     own, gained = bounds(drawn, n), bounds(drawn[:, 1:] - drawn[:, :1], n[1:])
     intervals = [
@@ -180,8 +188,8 @@ def _increments(
         strict=True,
     )
     return [
-        Increment(intervals[0], full, Interval(*gain), n_pairs, n_prompts, few, "")
-        for full, gain in zip(intervals[1:], gains, strict=True)
+        Increment(intervals[0], full, Interval(*gain), turned, n_pairs, n_prompts, few, "")
+        for full, gain, turned in zip(intervals[1:], gains, sign.tolist(), strict=True)
     ]
 
 
@@ -192,13 +200,15 @@ def _cross_fitted(
     known: Bool[Array, " text"],
     n_folds: int,
     seed: int,
-) -> Float[Array, "fitted text"]:
+) -> tuple[Float[Array, "fitted text"], Float[Array, " score"]]:
     """Each text's value under the models of other prompts: the base, then it with each score.
 
     A model without intercept orders a pair as it orders the texts' values, and the texts of a
-    prompt share a fold; so accuracy is that of the values.
+    prompt share a fold; so accuracy is that of the values. With them comes the mean sign of each
+    score's weight.
     """
     values = np.full((1 + len(placed), len(known)), np.nan)
+    signs = []
     for training, held_out in _folds(pairs, known, n_folds, seed):
         texts = np.unique(np.concatenate([pairs.first[training], pairs.second[training]]))
         base = _standardised(features, texts)
@@ -210,12 +220,14 @@ def _cross_fitted(
         score_gap = (score[:, first] - score[:, second]).T * turn
         weights = _logistic(base_gap, np.zeros(len(base)))
         values[0, held_out] = _weighted(weights, base[:, held_out])
+        signs.append(np.zeros(len(placed)))
         for row in range(len(placed)):
             gap = np.column_stack([base_gap, score_gap[:, row]])
             full = _logistic(gap, np.append(weights, 0.0))
             held = np.concatenate([base[:, held_out], score[[row]][:, held_out]])
             values[1 + row, held_out] = _weighted(full, held)
-    return values
+            signs[-1][row] = np.sign(full[-1])
+    return values, np.mean(signs, axis=0)
 
 
 def _folds(

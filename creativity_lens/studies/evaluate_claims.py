@@ -4,13 +4,14 @@ A score is held against people on one dimension by one group of raters at a time
 readers can disagree in sign, and their claims stand apart.
 """
 
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from creativity_lens.stats import Interval
 from creativity_lens.studies.claims import Claim, Verdict
-from creativity_lens.studies.evaluate_judges import NAIVE, PAIRWISE
 from creativity_lens.studies.evaluate_rows import LENGTHS
-from creativity_lens.studies.evaluate_scores import CHOSEN, FITTED, PAPER
+from creativity_lens.studies.evaluate_scores import CHOSEN, FITTED, JUDGES, NLL, PAPER
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,7 +43,8 @@ def agreement_claims(
     for group in dict.fromkeys(here["rater_group"]):
         rows = here[here["rater_group"] == group]
         scoped = rows[rows["scope"] == "prompt+author"]
-        if not len(scoped) or not (scoped["n_pairs"] > 0).any():
+        crossing = bool(len(scoped)) and not (scoped["n_pairs"] > 0).any()
+        if crossing or not len(scoped):
             scoped = rows[rows["scope"] == "prompt"]
         beside = nulls[
             (nulls["dimension"] == dimension)
@@ -50,20 +52,22 @@ def agreement_claims(
             & (nulls["scope"] == scoped["scope"].iloc[0])
         ]
         said = _Group(scoped, beside, dimension, str(group), primary)
+        own: list[Claim] = []
         if primary is not None:
-            claims.append(said.orders(PAPER, primary))
-            claims.append(said.adds(PAPER, primary))
-            if said.row(NAIVE) is not None or said.row(PAIRWISE) is not None:
-                claims.append(said.beats_asking())
+            own.append(said.orders(PAPER, primary))
+            own.append(said.adds(PAPER, primary))
+            if any(said.row(judge) is not None for judge in JUDGES):
+                own.append(said.beats_asking())
             if said.row(CHOSEN) is not None:
-                claims.append(said.orders(CHOSEN, None))
+                own.append(said.orders(CHOSEN, None))
             if said.row(FITTED, primary) is not None:
-                claims.append(said.orders(FITTED, primary))
+                own.append(said.orders(FITTED, primary))
         else:
             known = [name for name in given if said.row(name) is not None]
             if len(known) > MOST_GIVEN:  # to pick some of hundreds would be arbitrary
                 known = [name for name in known if name in LENGTHS]
-            claims += [said.orders(name, None) for name in known]
+            own += [said.orders(name, None) for name in known]
+        claims += [_crossing(claim) for claim in own] if crossing else own
     return tuple(claims)
 
 
@@ -82,6 +86,7 @@ class _Group:
         within = "prompt and author type" if rows["scope"].iloc[0] != "prompt" else "prompt"
         raters = "people" if group == "all" else f"raters of the group {group!r}"
         self._people = f"{raters} about {dimension!r}, within {within}"
+        self._base = "length with likelihood" if self.row(NLL) is not None else "length"
 
     def row(self, score: str, layer: int | None = None) -> dict[Any, Any] | None:
         """The row of a score; None if there is none or nothing is known."""
@@ -103,42 +108,19 @@ class _Group:
         row = self.row(score, layer)
         if row is None:
             return _unknown(statement, "No pair of rated texts is decided.")
-        estimate = _interval(row)
         # Random directions were held against the paper's score alone.
         null = self._null(layer) if score == PAPER else None
-        verdict: Verdict = "not supported"
-        # Written so that NaN, which is neither more nor less than anything, supports nothing.
-        if estimate.high < 0.5:
-            reason = "It runs against people: the interval lies below chance."
-        elif not (estimate.low > 0.5 and row["p_holm"] < ALPHA):
-            reason = "The interval is not above chance, or permuted ratings do as well."
-        elif null is not None and 1 / (null["n"] + 1) >= ALPHA:
-            verdict = "with a caveat"
-            reason = (
-                f"Better than chance, but {null['n']:.0f} random directions are too few a null."
-            )
-        elif null is not None and not null["share_as_far"] < ALPHA:
-            reason = "Random directions of the texts' own covariance do as well."
-        elif not row["increment_low"] > 0:
-            verdict = "with a caveat"
-            reason = "Better than chance, but not shown to add to length with likelihood."
-        else:
-            others = "random directions and length" if score == PAPER else "length"
-            verdict, reason = "supported", f"Better than chance, and adds to {others}."
-        if score == CHOSEN and verdict == "supported":
-            verdict = "with a caveat"
+        verdict, reason, n_prompts = self._judged(score, row, null)
         if score == CHOSEN:
             reason += " Layer and variant were chosen by the ratings of the other prompts."
-        if score == FITTED:
-            reason += (
-                " That is what can be read there, not what the creativity direction reads."
-                if verdict != "not supported"
-                else " With few prompts there may have been too little to fit."
-            )
+        elif score == FITTED and verdict != "not supported":
+            reason += " That is what can be read there, not what the creativity direction reads."
+        elif score == FITTED:
+            reason += " With few prompts there may have been too little to fit."
         return _few(
             Claim(
                 statement=statement,
-                estimate=estimate,
+                estimate=_interval(row),
                 unit=f"share of {row['n_pairs']:.0f} pairs; chance 0.5"
                 + (f"; ceiling {row['ceiling']:.2f}" if row["ceiling"] == row["ceiling"] else ""),
                 null=f"ratings permuted: p = {row['p_value']:.3f}, over dimensions "
@@ -153,14 +135,52 @@ class _Group:
                 verdict=verdict,
                 reason=reason,
             ),
-            row,
+            n_prompts,
         )
+
+    def _judged(
+        self, score: str, row: dict[Any, Any], null: dict[Any, Any] | None
+    ) -> tuple[Verdict, str, float]:
+        """Verdict, reason, and how many prompts they rest on."""
+        estimate, n_prompts = _interval(row), float(row["n_prompts"])
+        # Written so that NaN, which is neither more nor less than anything, supports nothing.
+        if estimate.high < 0.5:
+            against = "It runs against people: the interval lies below chance."
+            return "not supported", against, n_prompts
+        if not (estimate.low > 0.5 and row["p_holm"] < ALPHA):
+            chance = "The interval is not above chance, or permuted ratings do as well."
+            return "not supported", chance, n_prompts
+        better = "Better than chance"
+        if null is not None:
+            if 1 / (null["n"] + 1) >= ALPHA:
+                few = f"{better}, but {null['n']:.0f} random directions are too few a null."
+                return "with a caveat", few, n_prompts
+            if not null["share_as_far"] < ALPHA:
+                same = "Random directions of the texts' own covariance do as well."
+                return "not supported", same, n_prompts
+            better += " and than random directions"
+        if score in LENGTHS:
+            return "supported", f"{better}. It is what others are held against.", n_prompts
+        if score in (CHOSEN, FITTED):
+            made = f"{better}. What it adds to {self._base} is not known: ratings made it."
+            return "with a caveat", made, n_prompts
+        if row["increment"] != row["increment"]:
+            unknown = f"{better}, but what it adds to length is not known."
+            return "with a caveat", unknown, n_prompts
+        n_prompts = min(n_prompts, float(row["increment_prompts"]))
+        if not row["increment_low"] > 0:
+            nothing = f"{better}, but not shown to add to {self._base}."
+            return "with a caveat", nothing, n_prompts
+        if not row["increment_sign"] > 0:
+            turned = f"{better}, but beside {self._base} it is its opposite that adds."
+            return "with a caveat", turned, n_prompts
+        return "supported", f"{better}, and it adds to {self._base}.", n_prompts
 
     def adds(self, score: str, layer: int | None) -> Claim:
         """Whether a score adds to length with likelihood."""
         statement = (
-            f"The score ({score} at layer {layer}) adds to length with likelihood in telling the "
-            f"order of {self._people}."
+            f"The score ({score} at layer {layer}) adds to {self._base} in telling the order of "
+            f"{self._people}."
         )
         row = self.row(score, layer)
         if row is None or row["increment"] != row["increment"]:
@@ -168,55 +188,60 @@ class _Group:
         gain = Interval(row["increment"], row["increment_low"], row["increment_high"])
         verdict: Verdict = "supported" if gain.low > 0 else "not supported"
         reason = f"The interval of the gain {'lies above' if gain.low > 0 else 'reaches'} 0."
-        if verdict == "supported" and row["ci_high"] < 0.5:
-            # A fitted model may turn the sign; then less of the score is what people like.
+        if verdict == "supported" and not row["increment_sign"] > 0:
             verdict = "with a caveat"
-            reason += " The score runs against people: it is its opposite that adds."
+            reason += " The models turned the score around: it is its opposite that adds."
         return _few(
             Claim(
                 statement=statement,
                 estimate=gain,
-                unit=f"gain in share of {row['n_pairs']:.0f} pairs, models fitted on other prompts",
+                unit=f"gain in share of {row['increment_pairs']:.0f} pairs, models fitted on other "
+                "prompts",
                 null="0: it adds nothing",
                 rival=self._rivals(),
                 verdict=verdict,
                 reason=reason,
             ),
-            row,
+            float(row["increment_prompts"]),
         )
 
     def beats_asking(self) -> Claim:
-        """Whether reading the model does better than asking it."""
+        """Whether reading the model does better than asking it, in whatever way."""
         statement = (
             "Reading the model agrees better than asking it, with the order of " + self._people
         ) + "."
         own = self.row(PAPER, self._primary)
-        asked = [row for row in (self.row(NAIVE), self.row(PAIRWISE)) if row is not None]
-        best = max(asked, key=lambda row: row["pairwise_accuracy"])
-        if own is None or best["difference"] != best["difference"]:
+        asked = [row for row in map(self.row, JUDGES) if row is not None]
+        asked = [row for row in asked if row["difference"] == row["difference"]]
+        if own is None or not asked:
             return _unknown(statement, "No pair that both know is decided.")
+        # An interval that is not known may reach anywhere.
+        hardest = max(asked, key=_upper)
         # The table has the rival less the score; the claim is the other way round.
-        gain = Interval(-best["difference"], -best["difference_high"], -best["difference_low"])
+        gain = Interval(
+            -hardest["difference"], -hardest["difference_high"], -hardest["difference_low"]
+        )
         above = own["ci_low"] > 0.5
         good = above and gain.low > 0
         if good:
-            reason = "The paired interval of the difference lies above 0."
+            reason = "The paired interval of the difference lies above 0, for every way of asking."
         elif above:
             reason = "The paired interval of the difference is not above 0."
         else:
             reason = "The score itself is not above chance."
-        both = (_shown(own, f"{PAPER} at layer {self._primary}"), _shown(best, str(best["score"])))
         return _few(
             Claim(
                 statement=statement,
                 estimate=gain,
-                unit=f"gain in share of the {best['difference_pairs']:.0f} pairs that both know",
+                unit=f"gain in share of the {hardest['difference_pairs']:.0f} pairs that both know",
                 null="0: neither is better",
-                rival=f"{both[1]}; {both[0]}",
+                rival=f"of {len(asked)} ways of asking the hardest to beat, "
+                f"{_shown(hardest, str(hardest['score']))}; "
+                f"{_shown(own, f'{PAPER} at layer {self._primary}')}",
                 verdict="supported" if good else "not supported",
                 reason=reason,
             ),
-            best,
+            float(min(own["n_prompts"], hardest["n_prompts"])),
         )
 
     def _null(self, layer: int | None) -> dict[Any, Any] | None:
@@ -261,12 +286,27 @@ def _unknown(statement: str, reason: str) -> Claim:
     return Claim(statement, Interval(nan, nan, nan), "", "", "", "not supported", reason)
 
 
-def _few(claim: Claim, row: dict[Any, Any]) -> Claim:
+def _upper(row: dict[Any, Any]) -> float:
+    high = float(row["difference_high"])
+    return math.inf if math.isnan(high) else high
+
+
+def _few(claim: Claim, n_prompts: float) -> Claim:
     """Few prompts speak of themselves alone."""
-    if row["n_prompts"] >= FEW_PROMPTS:
+    if n_prompts >= FEW_PROMPTS:
         return claim
-    verdict: Verdict = "with a caveat" if claim.verdict == "supported" else claim.verdict
-    reason = f"{claim.reason} Only {row['n_prompts']:.0f} prompts: it holds for these prompts only."
-    return Claim(
-        claim.statement, claim.estimate, claim.unit, claim.null, claim.rival, verdict, reason
+    return _capped(claim, f"Only {n_prompts:.0f} prompts: it holds for these prompts only.")
+
+
+def _crossing(claim: Claim) -> Claim:
+    """Author types are known, but no pair within one is decided."""
+    return _capped(
+        claim,
+        "No pair within an author type is decided: across types a score may only tell who wrote "
+        "the texts.",
     )
+
+
+def _capped(claim: Claim, why: str) -> Claim:
+    verdict: Verdict = "with a caveat" if claim.verdict == "supported" else claim.verdict
+    return replace(claim, verdict=verdict, reason=f"{claim.reason} {why}")

@@ -31,7 +31,7 @@ from creativity_lens.studies.evaluate_scores import (
     ScoreKey,
     together,
 )
-from creativity_lens.studies.evaluate_tables import DIFFERENCE_COLUMNS
+from creativity_lens.studies.evaluate_tables import DIFFERENCE_COLUMNS, INCREMENT_COLUMNS
 
 LENGTHS = (LENGTH, "n_words", "text_length")
 """What may stand for a text's length."""
@@ -180,7 +180,7 @@ def compare(
         _row(one, key, agreed, top, notes) for key, agreed in zip(columns.keys, found, strict=True)
     ]
     chosen = [key.layer in (None, primary) for key in columns.keys]
-    details = _details(one.design, columns.where(chosen), config)
+    details = _details(one, columns.where(chosen), config)
     for row, detail in zip(
         (row for row, keep in zip(rows, chosen, strict=True) if keep), details, strict=True
     ):
@@ -265,7 +265,8 @@ def _row(
             "n_pairs": found.n_pairs,
             "kendall": found.kendall,
             "spearman": found.spearman,
-            "system_kendall": found.system_kendall,
+            # Of different prompts by different scores, so no mean of a system can be taken.
+            "system_kendall": (math.nan if key.score in (CHOSEN, FITTED) else found.system_kendall),
             "ci_low": found.ci_low,
             "ci_high": found.ci_high,
             "p_value": found.p_value,
@@ -278,7 +279,7 @@ def _row(
 
 
 def _details(
-    design: PairDesign, columns: ScoreColumns, config: EvaluateConfig
+    one: Comparison, columns: ScoreColumns, config: EvaluateConfig
 ) -> list[dict[str, Any]]:
     """What each score adds to length with likelihood, and how it does apart from length."""
     length = length_of(columns)
@@ -287,29 +288,26 @@ def _details(
     logs = np.log(length)
     nll = columns.find(NLL)
     base = np.stack([logs] if nll is None else [logs, nll])
-    settings = {"n_draws": config.n_draws, "seed": config.seed}
-    gains = increment(design, base, columns.values, n_folds=config.n_folds, **settings)
-    matched = matched_length(design, columns.values, length, **settings)
-    partial = partial_spearman(design, columns.values, logs)
-    in_base = {*LENGTHS, NLL}
-    nothing = (math.nan,) * 3
-    return [
-        dict(
-            zip(
-                ("increment", "increment_low", "increment_high"),
-                nothing if key.score in in_base else gain.gain,
-                strict=True,
-            )
-        )
-        | {
+    settings = _draws(one, config)
+    gains = increment(one.design, base, columns.values, n_folds=config.n_folds, **settings)
+    matched = matched_length(one.design, columns.values, length, **settings)
+    partial = partial_spearman(one.design, columns.values, logs)
+    found = []
+    for key, gain, near, rho in zip(columns.keys, gains, matched, partial, strict=True):
+        row = {
             "partial_spearman": float(rho),
             "matched_accuracy": near.accuracy.estimate,
             "matched_low": near.accuracy.low,
             "matched_high": near.accuracy.high,
             "matched_pairs": near.n_pairs,
         }
-        for key, gain, near, rho in zip(columns.keys, gains, matched, partial, strict=True)
-    ]
+        # What the base holds adds nothing to it. In what ratings of other prompts chose or fitted,
+        # the ratings of the prompt that is held out have had a part.
+        if key.score not in (*LENGTHS, NLL, CHOSEN, FITTED):
+            values = (*gain.gain, gain.sign, gain.n_pairs, gain.n_prompts)
+            row |= dict(zip(INCREMENT_COLUMNS, values, strict=True))
+        found.append(row)
+    return found
 
 
 def _ceiling(

@@ -16,21 +16,30 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 WHERE = ("dimension", "rater_group", "scope")
+INCREMENT_COLUMNS = (
+    *("increment", "increment_low", "increment_high"),
+    *("increment_sign", "increment_pairs", "increment_prompts"),
+)
 DIFFERENCE_COLUMNS = ("difference", "difference_low", "difference_high", "difference_pairs")
 AGREEMENT_COLUMNS = (
     *("score", "layer", *WHERE),
     *("pairwise_accuracy", "n_pairs", "kendall", "spearman", "system_kendall"),
     *("ci_low", "ci_high", "p_value", "ceiling"),
-    *("p_holm", "increment", "increment_low", "increment_high"),
+    "p_holm",
+    *INCREMENT_COLUMNS,
     *("partial_spearman", "matched_accuracy", "matched_low", "matched_high", "matched_pairs"),
     *DIFFERENCE_COLUMNS,
     *("kind", "n_texts", "n_prompts", "note"),
 )
-"""One row a score and comparison. `increment` is what the score adds to length with likelihood,
-cross-fitted by prompt; `partial_spearman` is given log length; `matched_*` are of pairs of which
-the lengths differ by at most a tenth; `difference` is the accuracy less that of the paper's score
-at the primary layer, on the `difference_pairs` that both know, in the same draws. All these are
-known for scores without a layer and at the primary layer only."""
+"""One row a score and comparison. Known for scores without a layer and at the primary layer only:
+
+`increment`, what the score adds to length with likelihood (without a model, to length alone),
+cross-fitted by prompt, on `increment_pairs` of `increment_prompts`; `increment_sign` is 1 if the
+models used the score as it is, -1 if turned around. Not known for what the base holds, nor for
+`chosen` and `fitted`, which the ratings themselves made.
+`partial_spearman`, given log length. `matched_*`, on pairs of which the lengths differ by at most a
+tenth. `difference`, the accuracy less that of the paper's score at the primary layer, on the
+`difference_pairs` that both know, in the same draws."""
 NULL_COLUMNS = ("null", "layer", *WHERE, "mean", "low", "high", "n", "share_as_far")
 """What random directions reach: mean and central 95 % of their accuracies, and the share of them
 that lie as far from one half as the paper's score does."""
