@@ -50,7 +50,7 @@ def left_out(result: EvaluateResult) -> tuple[str, ...]:
         "No model read the texts: there is no activation score, likelihood or random direction.": (
             result.layer is None
         ),
-        "Only the primary layer was read, so there is no curve over layers.": (
+        "Only the primary layer was read, so there is no curve over layers and no average.": (
             result.layer is not None and some_layers < 2
         ),
         "The texts were not read after their own prompts.": (

@@ -36,7 +36,7 @@ def variant_scores(
     means: TextMeans,
     directions: DirectionSet,
     *,
-    within: Float[Tensor, "all_layers d_model d_model"] | None,
+    within: Float[Tensor, "layer d_model d_model"] | None,
     erasure: Erasure | None,
 ) -> dict[str, Float[Array, "_ text"]]:
     """Every variant of the score of every text, at every layer of `means`.
@@ -54,15 +54,16 @@ def variant_scores(
     - `nuisance_removed`: the cosine with what is left of v without the nuisances, normalized: the
       filter that is blind to them. In [-1, 1]; 0 for all texts where nothing is left.
     - `layer_average`: the mean over layers of `cosine` in standard deviations over these texts; a
-      layer at which all texts score the same counts as 0. One row, whatever the layers.
+      layer at which all texts score the same counts as 0. One row, whatever the layers; left out
+      where a single layer was read, of which it would be another name.
     - `length_residualized`: `cosine` less its line on log length over these texts; see
       `residualized`. No rating enters.
 
     Args:
         means: of the texts.
         directions: of the model that read them, those whose midpoints were given when it did.
-        within: the covariance within the classes at all layers of the directions, such as that of
-            `WhitenedFitter.covariance`; None leaves out `whitened`.
+        within: the covariance within the classes at the layers of `means`, such as that of
+            `WhitenedFitter.covariance` at those; None leaves out `whitened`.
         erasure: of the nuisances, at all layers of the directions; None leaves out
             `nuisance_removed`.
 
@@ -88,10 +89,10 @@ def variant_scores(
         "projection": _products(vectors[None, layers], means.raw)[0],
     }
     if within is not None:
-        if tuple(within.shape) != (depth, d_model, d_model):
+        if tuple(within.shape) != (len(layers), d_model, d_model):
             raise InputError(
-                f"the covariance within the classes has shape {tuple(within.shape)}; directions of "
-                f"{depth} layers and width {d_model} need {(depth, d_model, d_model)}."
+                f"the covariance within the classes has shape {tuple(within.shape)}; means of "
+                f"{len(layers)} layers and width {d_model} need {(len(layers), d_model, d_model)}."
             )
         found["whitened"] = _whitened(means, directions, within)
     if erasure is not None:
@@ -104,7 +105,8 @@ def variant_scores(
         # What is left of a direction that is nothing but nuisance is rounding, and points anywhere.
         kept = torch.where(kept.norm(dim=-1, keepdim=True) > COLLINEAR, kept, 0.0)
         found["nuisance_removed"] = direction_scores(means, kept[None, layers])[0]
-    found["layer_average"] = _z_scores(cosine).mean(axis=0, keepdims=True)
+    if len(layers) > 1:
+        found["layer_average"] = _z_scores(cosine).mean(axis=0, keepdims=True)
     found["length_residualized"] = residualized(cosine, means.n_tokens)
     return found
 
@@ -185,7 +187,7 @@ def _products(
 def _whitened(
     means: TextMeans,
     directions: DirectionSet,
-    within: Float[Tensor, "all_layers d_model d_model"],
+    within: Float[Tensor, "layer d_model d_model"],
 ) -> Float[Array, "layer text"]:
     # Midpoint and covariance must be of what they are compared with.
     read = means.unit if directions.provenance.get("unit_tokens") else means.raw
@@ -193,7 +195,7 @@ def _whitened(
     for row, layer in enumerate(means.layers):
         direction = directions[layer]
         vector = direction.vector.detach().double().cpu()
-        factor, failed = torch.linalg.cholesky_ex(within[layer].detach().double().cpu())
+        factor, failed = torch.linalg.cholesky_ex(within[row].detach().double().cpu())
         if bool(failed):
             raise InputError(
                 f"the covariance within the classes cannot be inverted at layer {layer}: take that "

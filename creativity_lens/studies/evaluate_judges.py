@@ -92,7 +92,8 @@ def local_judge(
                 ),
             ]
     if config.judge_pairs:
-        asked = pairs_to_judge(compared, set(places), config.judge_pairs, seed=config.seed)
+        ids = {place: text.id for place, text in zip(places, texts, strict=True)}
+        asked = pairs_to_judge(compared, ids, config.judge_pairs, seed=config.seed)
         try:
             judged = _choose(model, texts, places, asked, config, store / "judges", who, stages)
         except (InputError, ModelError) as error:
@@ -109,11 +110,18 @@ def local_judge(
 
 
 def pairs_to_judge(
-    compared: Sequence[Comparison], known: set[int], n: int, *, seed: int
+    compared: Sequence[Comparison], ids: Mapping[int, str], n: int, *, seed: int
 ) -> list[tuple[int, int]]:
     """Decided pairs of the first dimension's strictest scope, spread over prompts.
 
-    Prompts take turns, so that none with many texts rules the judge's accuracy.
+    Prompts take turns, so that none with many texts rules the judge's accuracy. The order of the
+    rows has no part in it.
+
+    Args:
+        compared: the comparisons.
+        ids: the id of each text that may be asked about, by its place.
+        n: most pairs.
+        seed: of the draw.
     """
     if not compared:
         return []
@@ -127,15 +135,19 @@ def pairs_to_judge(
         return []
     design = same[-1].design
     generator = np.random.default_rng(seed)
-    by_prompt: dict[int, list[tuple[int, int]]] = {}
-    for pair in generator.permutation(np.flatnonzero(design.decided)):
-        places = tuple(int(design.rows[side[pair]]) for side in (design.first, design.second))
-        if known.issuperset(places):
-            prompt = int(design.prompt[design.first[pair]])
-            by_prompt.setdefault(prompt, []).append((places[0], places[1]))
+    decided = np.flatnonzero(design.decided)
+    sides = [design.rows[side[decided]].tolist() for side in (design.first, design.second)]
+    pairs = []
+    for one, other in zip(*sides, strict=True):
+        if one in ids and other in ids:
+            pairs.append((one, other) if ids[one] < ids[other] else (other, one))
+    pairs.sort(key=lambda pair: (first.prompts[pair[0]], ids[pair[0]], ids[pair[1]]))
+    by_prompt: dict[str, list[tuple[int, int]]] = {}
+    for place in generator.permutation(len(pairs)):
+        by_prompt.setdefault(first.prompts[pairs[place][0]], []).append(pairs[place])
     found: list[tuple[int, int]] = []
     while by_prompt and len(found) < n:
-        for prompt in sorted(by_prompt):
+        for prompt in sorted(by_prompt):  # a copy: prompts leave as they run out
             found.append(by_prompt[prompt].pop())
             if not by_prompt[prompt]:
                 del by_prompt[prompt]

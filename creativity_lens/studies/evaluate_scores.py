@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
+from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from creativity_lens.directions.direction import DirectionSet
-from creativity_lens.directions.nuisance import length_direction, nuisance_erasure
+from creativity_lens.directions.nuisance import nuisance_erasure
 from creativity_lens.directions.whitened import WhitenedFitter
 from creativity_lens.errors import InputError
 from creativity_lens.measures.diversity import distinct_n, words
@@ -54,6 +55,10 @@ SURFACE: Mapping[str, Callable[[str], float]] = {
 """What is measured on a text without any model."""
 JUDGES = ("naive_rating", "naive_rating_sampled", "naive_pairwise")
 """What the scored model says when it is asked."""
+
+
+SAME = 1e-9
+"""Log lengths nearer than this are equal."""
 
 
 def taken(name: str) -> bool:
@@ -165,7 +170,7 @@ def activation_scores(
     """
     rows = _Rows(n_texts, places)
     erasure = nuisance_erasure(readings.nuisances) if readings.nuisances else None
-    within = _covariance(within_sides(readings, groups), len(directions))
+    within = within_covariance(readings, groups)
     for context, means in readings.texts.items():
         suffix = "" if context == NEUTRAL else f"+{context}"
         at = list(means.layers)
@@ -180,7 +185,7 @@ def activation_scores(
     at = list(means.layers)
     rows.add(LENGTH, None, "baseline", means.n_tokens)
     others = {nuisance.name: nuisance.direction[at] for nuisance in readings.nuisances}
-    longer = _length_direction(means)
+    longer = _length_direction(means, groups)
     if longer is not None:
         others["length"] = longer
     for name, vectors in others.items():
@@ -190,17 +195,16 @@ def activation_scores(
     return rows.columns()
 
 
-def _length_direction(means: TextMeans) -> Float[Tensor, "layer d_model"] | None:
-    """Where the rated texts themselves move as they get longer; None if it cannot be told."""
-    half = len(means) // 2
-    if half < 2:
+def _length_direction(
+    means: TextMeans, groups: Sequence[str]
+) -> Float[Tensor, "layer d_model"] | None:
+    """Where the rated texts of one prompt move as they get longer; None if it cannot be told."""
+    logs = torch.from_numpy(np.log(means.n_tokens))[:, None, None]
+    around, amounts = _around(means.raw.double(), groups), _around(logs, groups)
+    if not len(around) or not bool((amounts.abs() > SAME).any()):
         return None
-    lengths = torch.from_numpy(means.n_tokens[: 2 * half].astype(float))
-    sides = means.raw[:half].double(), means.raw[half : 2 * half].double()
-    try:
-        return length_direction(*sides, torch.stack([lengths[:half], lengths[half:]], dim=1))
-    except InputError:  # texts of one length
-        return None
+    slopes = torch.einsum("nl,nld->ld", amounts[:, :, 0].expand(-1, around.shape[1]), around)
+    return slopes if bool((slopes.norm(dim=-1) > 0).all()) else None
 
 
 def other_scores(
@@ -269,13 +273,16 @@ def random_scores(
     """
     means = readings.texts[NEUTRAL]
     at = list(means.layers)
-    sides = within_sides(readings, groups)
     vectors = {"isotropic": isotropic_directions(n, (len(at), means.unit.shape[2]), seed=seed)}
-    if sides is not None:
-        vectors["within"] = within_class_directions(*sides, n, seed=seed)[:, _rows_of(at, sides)]
     if readings.contrast is not None:
-        drawn = shuffled_label_directions(*readings.contrast.sides, n, seed=seed)
-        vectors["shuffled"] = drawn[:, at]
+        sides = tuple(side[:, at] for side in readings.contrast.sides)
+        vectors["within"] = within_class_directions(sides[0], sides[1], n, seed=seed)
+        vectors["shuffled"] = shuffled_label_directions(sides[0], sides[1], n, seed=seed)
+    else:
+        around = _around(_as_directions(readings), groups)
+        if len(around) > 1:
+            # Both sides alike: sums of the same texts with random weights, in either's name.
+            vectors["within"] = within_class_directions(around, around, n, seed=seed)
     found = {}
     for kind, drawn in vectors.items():
         whole = np.full((n, len(at), n_texts), np.nan)
@@ -284,37 +291,43 @@ def random_scores(
     return found
 
 
-def within_sides(readings: RatedReadings, groups: Sequence[str]) -> tuple[Tensor, Tensor] | None:
-    """Two classes of texts whose spread around their means is that within the classes.
-
-    Those of the contrast at all layers; without it the rated texts, each less the mean of its
-    prompt, at the layers that were read. None if no prompt holds two texts.
-    """
-    if readings.contrast is not None:
-        return readings.contrast.sides
-    read = readings.texts[NEUTRAL]
-    means = (read.unit if readings.unit_tokens else read.raw).double()
-    names, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
-    sums = torch.zeros((len(names), *means.shape[1:]), dtype=torch.float64)
-    place = torch.from_numpy(index)
-    sums.index_add_(0, place, means)
-    counts = torch.bincount(place, minlength=len(names))
-    around = (means - (sums / counts[:, None, None])[place])[counts[place] > 1]
-    half = len(around) // 2
-    return (around[:half], around[half : 2 * half]) if half > 1 else None
-
-
-def _rows_of(layers: Sequence[int], sides: tuple[Tensor, Tensor]) -> list[int]:
-    """Where the layers stand in the sides: they hold all layers, or only those."""
-    return list(range(len(layers))) if sides[0].shape[1] == len(layers) else list(layers)
-
-
-def _covariance(
-    sides: tuple[Tensor, Tensor] | None, depth: int
+def within_covariance(
+    readings: RatedReadings, groups: Sequence[str]
 ) -> Float[Tensor, "layer d_model d_model"] | None:
-    # The rated texts may have been read at a single layer, whose place would not be known.
-    if sides is None or sides[0].shape[1] != depth:
+    """The covariance within the classes at the layers that were read, shrunk so that it inverts.
+
+    That of the contrast; without it, of the rated texts around the mean of their prompt. None if
+    no prompt holds two texts.
+    """
+    at = list(readings.layers)
+    if readings.contrast is not None:
+        sides = [side[:, at] for side in readings.contrast.sides]
+        fitter = WhitenedFitter(len(at), sides[0].shape[2])
+        fitter.update(*sides)
+        return fitter.covariance()
+    around = _around(_as_directions(readings), groups)
+    if len(around) < 2:
         return None
-    fitter = WhitenedFitter(depth, sides[0].shape[2])
-    fitter.update(*sides)
-    return fitter.covariance()
+    found = [ledoit_wolf(layer.numpy(), assume_centered=True)[0] for layer in around.unbind(1)]
+    # Each prompt's mean took a degree of freedom.
+    _, counts = np.unique(np.asarray(groups, dtype=str), return_counts=True)
+    n_means = int((counts > 1).sum())
+    return torch.from_numpy(np.stack(found)) * (len(around) / (len(around) - n_means))
+
+
+def _as_directions(readings: RatedReadings) -> Float[Tensor, "text layer d_model"]:
+    """Means of the rated texts in the units that the directions are of."""
+    read = readings.texts[NEUTRAL]
+    return (read.unit if readings.unit_tokens else read.raw).double()
+
+
+def _around(
+    values: Float[Tensor, "text layer column"], groups: Sequence[str]
+) -> Float[Tensor, "some layer column"]:
+    """Values less the mean of their prompt, of prompts with several texts."""
+    _, index = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    place = torch.from_numpy(index)
+    counts = torch.bincount(place)
+    sums = torch.zeros((len(counts), *values.shape[1:]), dtype=values.dtype)
+    sums.index_add_(0, place, values)
+    return (values - (sums / counts[:, None, None])[place])[counts[place] > 1]
