@@ -257,6 +257,50 @@ def test_a_second_run_reads_nothing_with_the_model(
         study(full_ratings, FULL, store=tmp_path)
 
 
+def test_a_dimension_that_is_asked_for_twice_is_one(study):
+    ratings = rated(without(texts(), "author_type"), noise(3))
+    asked = ("creativity", "creativity")
+    twice = study(ratings, replace(QUICK, dimensions=asked)).tables["agreement"]
+    once = study(ratings).tables["agreement"]
+    pd.testing.assert_frame_equal(twice, once)
+
+
+@pytest.mark.parametrize(
+    ("value", "gap", "said"),
+    [
+        (noise(3), 0.0, None),
+        (noise(3), 100.0, "No two texts' mean ratings differ by 100 (creativity, lay, prompt: at "),
+        (lambda name: 3.0, 0.0, "No two texts that can be compared are rated apart (creativity"),
+        (lambda name: 3.0 + (name == "t0-0") * 2 + int(name[-1]) / 10, 1.0, "few do so by 1 (c"),
+    ],
+)
+def test_a_gap_that_leaves_little_is_said(study, value, gap, said):
+    ratings = rated(without(texts(), "author_type"), value)
+    warnings = study(ratings, replace(QUICK, min_gap=gap)).warnings
+    assert sum("rated apart" in w or "differ" in w for w in warnings) == (said is not None)
+    assert said is None or any(said in w for w in warnings)
+
+
+def test_scores_of_some_texts_and_of_others_are_told(study):
+    known = without(texts(), "author_type")
+    ids = [t["text_id"] for t in known]
+    brought = pd.DataFrame(
+        {"half": [1.0] * 24 + [math.nan] * 24 + [1.0], "whole": [1.0] * 48 + [math.nan]},
+        index=[*ids, "elsewhere"],
+    )
+    warnings = study(rated(known, noise(3)), scores=brought).warnings
+    assert any("Scores of 1 texts that are not in planted are left out." in w for w in warnings)
+    assert any("some of the 48 texts only: half for 24. Pairs" in w for w in warnings)
+    fine = study(rated(known, noise(3)), scores=brought.loc[ids, ["whole"]]).warnings
+    assert not any("Scores" in w for w in fine)
+
+
+def test_a_contrast_that_is_not_at_hand_is_a_warning(study):
+    ratings = rated(without(texts(), "author_type"), noise(3))
+    assert any("are not at hand" in w for w in study(ratings, rows=()).warnings)
+    assert not any("are not at hand" in w for w in study(ratings).warnings)
+
+
 # --- planted truths --------------------------------------------------------------------------
 
 

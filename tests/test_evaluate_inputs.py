@@ -138,9 +138,41 @@ def test_pairs_of_other_texts_are_left_out(write, ratings):
     np.testing.assert_array_equal(found.preference, [0.75])
 
 
+def test_what_does_not_count_is_told_with_its_number(write, ratings):
+    rows = "text_a,text_b,preference\nx,y,0.5\nt0-0,t1-0,0.5\nt0-0,t0-2,\nt0-0,t0-1,0.75\n"
+    assert read_judged_pairs(write("pairs.csv", rows), ratings, "someone").notes == (
+        "someone: 1 pairs of texts that are not in planted, or of a text with itself do not count.",
+        "someone: 1 pairs of texts on different prompts do not count.",
+        "someone: 1 pairs without an answer do not count.",
+    )
+    good = write("good.csv", "text_a,text_b,preference\nt0-0,t0-1,0.75\n")
+    assert read_judged_pairs(good, ratings, "someone").notes == ()
+
+
+def test_position_bias_and_consistency_are_those_of_the_orders(write, ratings):
+    # The first of two is chosen with .9 and .6 (then 1 - .2 = .8 and 1 - .6 = .4): .675 in the
+    # mean. The second pair is chosen alike in both orders, the first is not.
+    path = write(
+        "pairs.csv",
+        "text_a,text_b,first_order,second_order,preference\n"
+        "t0-0,t0-1,0.9,0.2,0.55\nt0-0,t0-2,0.6,0.6,0.6\nt0-1,t0-2,0.6,,\n",
+    )
+    bias, alike = read_judged_pairs(path, ratings, "someone").about
+    assert (bias["judge"], bias["measure"], bias["value"]) == (
+        "someone", "position bias", pytest.approx(0.175),
+    )  # fmt: skip
+    assert (alike["measure"], alike["value"]) == ("consistency", 0.5)
+    bare = write("bare.csv", "text_a,text_b,preference\nt0-0,t0-1,0.75\n")
+    assert read_judged_pairs(bare, ratings, "someone").about == ()
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
+        (
+            "text_a,text_b,preference,first_order,second_order\nt0-0,t0-1,1,2,0\n",
+            "line 2: a first_order lies in 0 to 1, got 2",
+        ),
         ("text_a,text_b\nt0-0,t0-1\n", "no column 'preference'"),
         ("text_a,text_b,preference\nt0-0,t0-1,1.5\n", "line 2: a preference lies in 0 to 1"),
         ("text_a,text_b,preference\nt0-0,t0-1,-0.1\n", "line 2: a preference lies in 0 to 1"),

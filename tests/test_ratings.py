@@ -346,3 +346,45 @@ def test_the_shipped_ratings_are_whole_and_say_who_rated():
     assert set(found.texts["author_type"]) == {"model"}
     with pytest.raises(InputError, match="openings"):
         load_ratings("no-such-set")
+
+
+# --- what is easily overlooked ---------------------------------------------------------------
+
+
+def test_groups_may_number_their_raters_alike():
+    frame = tidy(
+        {"rating": 1, "rater_group": "expert"},
+        {"rating": 5, "rater_group": "lay"},
+        rater_id="r1",
+    )
+    ratings = ratings_from_frame(frame)
+    assert ratings.means("creativity", "expert").tolist() == [1.0]
+    assert ratings.means("creativity", "lay").tolist() == [5.0]
+    with pytest.raises(DataError, match="rated the text_id"):
+        ratings_from_frame(tidy({"rater_group": "lay"}, {"rater_group": "lay"}, rater_id="r1"))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([1, 2, 3, 7, 99], ["The rating 99 on 'creativity' (1 of 5) lies far off", "1 to 7"]),
+        ([-9, 1, 2, 3, 7], ["The rating -9 on 'creativity' (1 of 5) lies far off", "1 to 7"]),
+        ([1, 2, 3, 4, 7], []),  # as far from the next as all others are from each other
+        ([1, 2, 5], []),  # of two others nothing can be told
+        ([1, 1, 1, 1, 1], []),
+    ],
+)
+def test_a_rating_far_off_all_others_is_pointed_out(values, said):
+    rows = [{"text_id": f"t{i}", "rating": value} for i, value in enumerate(values)]
+    notes = [note for note in ratings_from_frame(tidy(*rows)).notes if "far off" in note]
+    assert len(notes) == bool(said)
+    assert all(part in notes[0] for part in said)
+    within = ratings_from_frame(tidy(*rows), scale=(-10, 100))  # a given scale has checked it
+    assert not any("far off" in note for note in within.notes)
+
+
+def test_a_text_may_be_as_long_as_a_novel(tmp_path):
+    long = "word " * 60_000
+    path = tmp_path / "r.csv"
+    path.write_text(f"text_id,prompt_id,dimension,rating,text\nt,p,d,1,{long}\n", encoding="utf-8")
+    assert read_ratings(path).texts.loc["t", "text"] == long

@@ -93,10 +93,14 @@ def check_texts(tidy: dict[str, list[str]], rows: Sequence[str], where: Sequence
 
 
 def check_raters(tidy: dict[str, list[str]], rows: Sequence[str], where: Sequence[str]) -> None:
-    """Raise DataError where one rater rated one text twice on one dimension."""
+    """Raise DataError where one rater of a group rated one text twice on one dimension.
+
+    Groups may number their raters alike: rater 1 of two groups is two persons.
+    """
     seen: dict[Hashable, int] = {}
-    for i, key in enumerate(zip(tidy["text_id"], tidy["rater_id"], tidy["dimension"], strict=True)):
-        text, rater, dimension = key
+    columns = ("text_id", "rater_id", "dimension", "rater_group")
+    for i, key in enumerate(zip(*(tidy[name] for name in columns), strict=True)):
+        text, rater, dimension, _ = key
         if rater and seen.setdefault(key, i) != i:
             raise DataError(
                 f"{where[i]}: the rater_id {shown(rater)} rated the text_id {shown(text)} on "

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 from creativity_lens.errors import DataError
 
+LONGEST_CELL = 2**31 - 1
+"""Most characters of a cell; Python's own limit, 131,072, is less than a novella has."""
 SHOWN = 60
 """Most characters of a value in an error."""
 
@@ -90,6 +92,7 @@ def read_csv(path: Path) -> Table:
         DataError: missing or empty file, not UTF-8, broken quotes, a column twice, a row with more
             or fewer cells than the header; the message names the line.
     """
+    csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)

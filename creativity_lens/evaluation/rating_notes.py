@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from creativity_lens.evaluation.rating_files import shown
 
+FEWEST_OTHERS = 3
+"""Of fewer other values it cannot be told that one lies off the scale."""
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -40,6 +43,22 @@ def _about_texts(frame: "DataFrame") -> Iterator[str]:
     several = sum(count > 1 for count in wordings.values())
     if several:
         yield f"Prompts with several wordings: {several} of {len(sizes)}."
+
+
+def off_the_scale(frame: "DataFrame") -> Iterator[str]:
+    """Ratings that lie further from the next one than all others lie from each other."""
+    for dimension in dict.fromkeys(frame["dimension"]):
+        values = frame["rating"][[name == dimension for name in frame["dimension"]]]
+        known = sorted(set(values))
+        for far, *others in (known[::-1], known):
+            if len(others) < FEWEST_OTHERS:
+                continue
+            if abs(far - others[0]) > abs(others[0] - others[-1]):
+                yield (
+                    f"The rating {far:g} on {shown(dimension)} ({int((values == far).sum())} of "
+                    f"{len(values)}) lies far off all others, {min(others):g} to {max(others):g}: "
+                    "is it on the scale? Give the scale's ends (--scale) to have ratings checked."
+                )
 
 
 def _about_raters(frame: "DataFrame") -> Iterator[str]:

@@ -28,7 +28,7 @@ from creativity_lens.evaluation.rating_checks import (
     text_cell,
 )
 from creativity_lens.evaluation.rating_files import read_csv, shown
-from creativity_lens.evaluation.rating_notes import notes_of
+from creativity_lens.evaluation.rating_notes import notes_of, off_the_scale
 from creativity_lens.io import atomic_path, write_csv
 
 if TYPE_CHECKING:
@@ -236,7 +236,8 @@ def ratings_from_frame(
         for name in dimensions:
             known(name, list(dict.fromkeys(tidy["dimension"])), "dimension", source)
         checked = checked[checked["dimension"].isin(dimensions)].reset_index(drop=True)
-    return Ratings(checked, source, (*remarks, *notes_of(checked)))
+    stray = off_the_scale(checked) if scale is None else ()
+    return Ratings(checked, source, (*remarks, *notes_of(checked), *stray))
 
 
 def table_suffix(path: Path) -> str:

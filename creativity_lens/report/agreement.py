@@ -59,10 +59,15 @@ def render_agreement(
             "Texts that people have rated were scored, and the score is held against the ratings: "
             "does it order two texts on one prompt as people do, better than chance, than random "
             "directions, and above all than length?",
-            "The directions were made without these ratings, and the primary layer was chosen "
-            "without them. Intervals are 95 % and resample prompts and the texts within them, and "
-            "raters where they are known. Not supported means not shown here, with this model and "
-            "these texts.",
+            "The directions were made without these ratings"
+            + (
+                ", and the primary layer was chosen without them"
+                if result.config.layer is None
+                else "; the primary layer was given, not chosen by a rule"
+            )
+            + ". Intervals are 95 % and resample prompts and the texts within them, and raters "
+            "where they are known. Not supported means not shown here, with this model and these "
+            "texts.",
             *(() if result.warnings else ("No rule gave a warning. That is not yet a proof.",)),
         ),
         sections=sections,

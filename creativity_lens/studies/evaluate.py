@@ -18,7 +18,6 @@ from creativity_lens.errors import InputError
 from creativity_lens.evaluation.agreement import holm
 from creativity_lens.evaluation.ratings import Ratings
 from creativity_lens.models.protocol import LensModel
-from creativity_lens.prompts.pairs import premise_id
 from creativity_lens.scoring.score import Text
 from creativity_lens.studies.evaluate_between import between_rows
 from creativity_lens.studies.evaluate_claims import agreement_claims
@@ -52,6 +51,11 @@ from creativity_lens.studies.evaluate_tables import (
     RATING_COLUMNS,
     EvaluateResult,
     column_name,
+)
+from creativity_lens.studies.evaluate_warnings import (
+    about_scores,
+    about_the_contrast,
+    about_the_gap,
 )
 from creativity_lens.studies.probe_tables import claims_table, frame
 from creativity_lens.studies.stages import Progress, Stages
@@ -107,6 +111,10 @@ def evaluate(
     stages = Stages(on_progress)
     warnings = list(ratings.notes)
     compared = _primary_first(comparisons(ratings, config), ratings)
+    warnings += about_the_gap(compared, config.min_gap)
+    if given is not None:
+        warnings += about_scores(given, ids, Path(ratings.source).name)
+    warnings += [note for one in judged for note in one.notes]
     written = [str(text) for text in ratings.texts["text"]]
     places = [i for i, text in enumerate(written) if text.strip()]
     if len(places) < len(written):
@@ -123,7 +131,7 @@ def evaluate(
             raise InputError("a model needs directions to score by and a store for activations.")
         texts = _texts(ratings, places)
         groups = [str(ratings.texts["prompt_id"].iloc[i]) for i in places]
-        warnings += _seen(ratings, rows)
+        warnings += about_the_contrast(ratings, rows)
         bare = sum(text.prompt is None for text in texts)
         if config.with_prompt and bare:
             warnings.append(
@@ -171,7 +179,8 @@ def evaluate(
             columns, (*judge.pairs, *judged), tuple(ratings.texts["prompt_id"]), primary
         )
         advance(1)
-    tables = _tables(found, columns, ratings, judge, judges_between)
+    about = [*judge.about, *(row for one in judged for row in one.about)]
+    tables = _tables(found, columns, ratings, about, judges_between)
     names = tuple(key.score for key in columns.keys if key.kind == "given")
     claims = agreement_claims(
         tables["agreement"],
@@ -238,24 +247,11 @@ def _texts(ratings: Ratings, places: Sequence[int]) -> list[Text]:
     ]
 
 
-def _seen(ratings: Ratings, rows: Sequence[ContrastRow]) -> list[str]:
-    """Whether the direction was made from prompts of the rated texts."""
-    own = {row.premise_id for row in rows}
-    prompts = {str(prompt) for prompt in ratings.texts["prompt"] if str(prompt).strip()}
-    shared = sum(premise_id(prompt) in own for prompt in prompts)
-    if not shared:
-        return []
-    return [
-        f"{shared} prompts of the rated texts are premises that the direction was made from: "
-        "leave them out, or extract from others."
-    ]
-
-
 def _tables(
     found: Sequence[ComparisonRows],
     columns: ScoreColumns,
     ratings: Ratings,
-    judge: LocalJudge,
+    about_judges: list[dict[str, Any]],
     judges_between: list[dict[str, Any]],
 ) -> dict[str, "DataFrame"]:
     import pandas as pd
@@ -297,7 +293,7 @@ def _tables(
             {"layer": "Int64"}
         ),
         "ratings": rated[list(RATING_COLUMNS)],
-        "judges": frame(judge.about, JUDGE_COLUMNS),
+        "judges": frame(about_judges, JUDGE_COLUMNS),
         "between": frame(judges_between, BETWEEN_COLUMNS),
         "scores": about.join(values).reset_index(),
     }

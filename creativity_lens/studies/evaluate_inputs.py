@@ -2,11 +2,12 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from creativity_lens.directions.extract import ContrastRow
 from creativity_lens.directions.run_files import (
@@ -20,13 +21,16 @@ from creativity_lens.evaluation.rating_files import cells, number, read_csv, sho
 from creativity_lens.evaluation.rating_sets import RATING_SETS, read_rating_set
 from creativity_lens.evaluation.ratings import Ratings, read_ratings
 from creativity_lens.io import read_json, sha256_file
+from creativity_lens.stats import Array
 from creativity_lens.studies.evaluate_rows import JudgedPairs
+from creativity_lens.studies.evaluate_tables import judge_row
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 TIDY = "tidy"
 PAIR_COLUMNS = ("text_a", "text_b", "preference")
+ORDER_COLUMNS = ("first_order", "second_order")
 
 
 def read_rated(
@@ -91,7 +95,8 @@ def read_judged_pairs(path: str | os.PathLike[str], ratings: Ratings, judge: str
 
     Args:
         path: CSV with `text_a`, `text_b` and `preference` (the probability of `text_a`; blank if
-            the judge gave no answer).
+            the judge gave no answer). Where it also has `first_order` and `second_order` (the same
+            when `text_a` stood first, and second), position bias and consistency are told.
         ratings: whose texts are compared; pairs of other texts are left out.
         judge: what to call the judge.
 
@@ -101,18 +106,54 @@ def read_judged_pairs(path: str | os.PathLike[str], ratings: Ratings, judge: str
     file = Path(path)
     rows = cells(read_csv(file), file, PAIR_COLUMNS)
     place = {str(name): i for i, name in enumerate(ratings.texts.index)}
-    pairs, preference = [], []
+    pairs, preference, orders = [], [], []
     for line, row in rows:
-        value = _number(row["preference"], f"{file}, {line}", "preference")
-        if not (math.isnan(value) or 0 <= value <= 1):
-            raise DataError(f"{file}, {line}: a preference lies in 0 to 1, got {value:g}.")
+        where = f"{file}, {line}"
+        value = _probability(row, where, "preference")
+        both = [_probability(row, where, name) for name in ORDER_COLUMNS if name in row]
         a, b = row["text_a"].strip(), row["text_b"].strip()
         if a in place and b in place and a != b:
             pairs.append((place[a], place[b]))
             preference.append(value)
+            orders.append(both if len(both) == len(ORDER_COLUMNS) else [math.nan] * 2)
     if not pairs:
         raise DataError(f"{file}: none of its {len(rows)} pairs is of texts in {ratings.source}.")
-    return JudgedPairs(judge, tuple(pairs), np.array(preference, dtype=float))
+    prompts = list(ratings.texts["prompt_id"])
+    left_out = {
+        f"pairs of texts that are not in {Path(ratings.source).name}, or of a text with itself": (
+            len(rows) - len(pairs)
+        ),
+        "pairs of texts on different prompts": sum(prompts[a] != prompts[b] for a, b in pairs),
+        "pairs without an answer": sum(map(math.isnan, preference)),
+    }
+    return JudgedPairs(
+        judge,
+        tuple(pairs),
+        np.array(preference, dtype=float),
+        _of_place(judge, np.array(orders, dtype=float)),
+        tuple(f"{judge}: {n} {what} do not count." for what, n in left_out.items() if n),
+    )
+
+
+def _of_place(judge: str, orders: Float[Array, "pair 2"]) -> tuple[dict[str, Any], ...]:
+    """Rows of the table `judges`; none if no pair was answered in both orders."""
+    answered = orders[~np.isnan(orders).any(axis=1)]
+    if not len(answered):
+        return ()
+    first = np.stack([answered[:, 0], 1 - answered[:, 1]])
+    alike = (answered[:, 0] - 0.5) * (answered[:, 1] - 0.5) > 0
+    return (
+        judge_row(judge, "position bias", first.mean() - 0.5, "0: none, 0.5: first"),
+        judge_row(judge, "consistency", alike.mean(), "same text in both orders"),
+    )
+
+
+def _probability(row: Mapping[str, str], where: str, column: str) -> float:
+    """NaN if the cell is blank."""
+    value = _number(row[column], where, column)
+    if not (math.isnan(value) or 0 <= value <= 1):
+        raise DataError(f"{where}: a {column} lies in 0 to 1, got {value:g}.")
+    return value
 
 
 def contrast_beside(directions: str | os.PathLike[str] | None) -> list[ContrastRow]:

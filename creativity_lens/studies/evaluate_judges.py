@@ -22,6 +22,7 @@ from creativity_lens.stats import Array
 from creativity_lens.studies.evaluate_config import SCALE, EvaluateConfig
 from creativity_lens.studies.evaluate_rows import Comparison, JudgedPairs
 from creativity_lens.studies.evaluate_scores import JUDGES
+from creativity_lens.studies.evaluate_tables import judge_row
 from creativity_lens.studies.stages import Stages
 
 NAIVE, SAMPLED, PAIRWISE = JUDGES
@@ -83,8 +84,10 @@ def local_judge(
                 whole[np.asarray(places, dtype=int)] = rated[name]
                 found[name] = whole
             about += [
-                _said(NAIVE, "mass on the scale", np.nanmean(rated["mass"]), "1: follows format"),
-                _said(
+                judge_row(
+                    NAIVE, "mass on the scale", np.nanmean(rated["mass"]), "1: follows format"
+                ),
+                judge_row(
                     SAMPLED,
                     "share of answers without a number",
                     np.isnan(rated[SAMPLED]).mean(),
@@ -102,9 +105,15 @@ def local_judge(
             if judged is not None:
                 pairs = (JudgedPairs(PAIRWISE, tuple(asked), judged.preference),)
                 about += [
-                    _said(PAIRWISE, "position bias", judged.position_bias, "0: none, 0.5: first"),
-                    _said(PAIRWISE, "consistency", judged.consistency, "same text in both orders"),
-                    _said(PAIRWISE, "mass on the labels", judged.labels_mass, "1: follows format"),
+                    judge_row(
+                        PAIRWISE, "position bias", judged.position_bias, "0: none, 0.5: first"
+                    ),
+                    judge_row(
+                        PAIRWISE, "consistency", judged.consistency, "same text in both orders"
+                    ),
+                    judge_row(
+                        PAIRWISE, "mass on the labels", judged.labels_mass, "1: follows format"
+                    ),
                 ]
     return LocalJudge(found, pairs, tuple(about), tuple(warnings))
 
@@ -249,7 +258,3 @@ def _kept(folder: Path, asked: Mapping[str, Any], ask: Callable[[], dict[str, An
     answers = ask()
     write_json(path, {"asked_sha256": digest, "answers": answers})
     return answers
-
-
-def _said(judge: str, measure: str, value: Any, note: str) -> dict[str, Any]:
-    return {"judge": judge, "measure": measure, "value": float(value), "note": note}

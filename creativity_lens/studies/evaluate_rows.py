@@ -82,7 +82,7 @@ def comparisons(ratings: Ratings, config: EvaluateConfig) -> list[Comparison]:
     if len(set(authors) - {""}) > 1:
         scopes.append(authors)
     found = []
-    for dimension in config.dimensions or ratings.dimensions:
+    for dimension in dict.fromkeys(config.dimensions or ratings.dimensions):
         for group in ratings.groups:
             means = ratings.means(dimension, group)
             if np.isnan(means).all():
@@ -118,11 +118,21 @@ class ComparisonRows:
 
 @dataclass(frozen=True, eq=False)
 class JudgedPairs:
-    """A judge that compared pairs: places of both texts, and the probability of the first."""
+    """A judge that compared pairs.
+
+    Attributes:
+        judge: its name.
+        pairs: places of both texts.
+        preference: the probability that the first is preferred.
+        about: rows of the table `judges`: position bias and the like, where they are known.
+        notes: what was left out.
+    """
 
     judge: str
     pairs: tuple[tuple[int, int], ...]
     preference: Float[Array, " pair"]
+    about: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

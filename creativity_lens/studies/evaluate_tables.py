@@ -88,6 +88,11 @@ class EvaluateResult:
     seconds: Mapping[str, float]
 
 
+def judge_row(judge: str, measure: str, value: Any, note: str) -> dict[str, Any]:
+    """A row of the table `judges`."""
+    return {"judge": judge, "measure": measure, "value": float(value), "note": note}
+
+
 def column_name(score: str, layer: int | None) -> str:
     """How a score is called in the table `scores`."""
     return score if layer is None else f"{score}@{layer}"
