@@ -27,9 +27,9 @@ from creativity_lens.scoring.variants import VARIANTS, direction_scores
 from creativity_lens.studies import evaluate_judges
 from creativity_lens.studies.evaluate import evaluate
 from creativity_lens.studies.evaluate_choice import choose
+from creativity_lens.studies.evaluate_comparisons import JudgedPairs, comparisons
 from creativity_lens.studies.evaluate_config import EvaluateConfig
 from creativity_lens.studies.evaluate_judges import pairs_to_judge
-from creativity_lens.studies.evaluate_rows import JudgedPairs, comparisons
 from creativity_lens.studies.evaluate_scores import ScoreColumns, ScoreKey
 from tests.fakes import of_another_model
 from tests.rated_texts import EACH, N_PROMPTS, QUICK, noise, rated, rating_frame, texts, without

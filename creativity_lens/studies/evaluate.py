@@ -21,16 +21,11 @@ from creativity_lens.models.protocol import LensModel
 from creativity_lens.scoring.score import Text
 from creativity_lens.studies.evaluate_between import between_rows
 from creativity_lens.studies.evaluate_claims import agreement_claims
+from creativity_lens.studies.evaluate_comparisons import JudgedPairs, ReadTexts, comparisons
 from creativity_lens.studies.evaluate_config import EvaluateConfig
 from creativity_lens.studies.evaluate_judges import LocalJudge, local_judge
 from creativity_lens.studies.evaluate_readings import NEUTRAL, RatedReadings, read_rated
-from creativity_lens.studies.evaluate_rows import (
-    ComparisonRows,
-    JudgedPairs,
-    ReadTexts,
-    compare,
-    comparisons,
-)
+from creativity_lens.studies.evaluate_rows import ComparisonRows, compare
 from creativity_lens.studies.evaluate_scores import (
     ScoreColumns,
     activation_scores,

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from creativity_lens.evaluation.agreement import Agreement, between, judged_agreement
 from creativity_lens.evaluation.pair_design import pair_design
 from creativity_lens.stats import Array
-from creativity_lens.studies.evaluate_rows import JudgedPairs, length_of
+from creativity_lens.studies.evaluate_comparisons import JudgedPairs
+from creativity_lens.studies.evaluate_rows import length_of
 from creativity_lens.studies.evaluate_scores import LENGTH, PAPER, ScoreColumns
 from creativity_lens.studies.evaluate_tables import column_name
 

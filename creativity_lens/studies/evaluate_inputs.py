@@ -22,7 +22,7 @@ from creativity_lens.evaluation.rating_sets import RATING_SETS, read_rating_set
 from creativity_lens.evaluation.ratings import Ratings, read_ratings
 from creativity_lens.io import read_json, sha256_file
 from creativity_lens.stats import Array
-from creativity_lens.studies.evaluate_rows import JudgedPairs
+from creativity_lens.studies.evaluate_comparisons import JudgedPairs
 from creativity_lens.studies.evaluate_tables import judge_row
 
 if TYPE_CHECKING:

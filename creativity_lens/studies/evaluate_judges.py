@@ -19,8 +19,8 @@ from creativity_lens.models.identity import weights_record
 from creativity_lens.models.protocol import LensModel
 from creativity_lens.scoring.score import Text
 from creativity_lens.stats import Array
+from creativity_lens.studies.evaluate_comparisons import Comparison, JudgedPairs
 from creativity_lens.studies.evaluate_config import SCALE, EvaluateConfig
-from creativity_lens.studies.evaluate_rows import Comparison, JudgedPairs
 from creativity_lens.studies.evaluate_scores import JUDGES
 from creativity_lens.studies.evaluate_tables import judge_row
 from creativity_lens.studies.stages import Stages

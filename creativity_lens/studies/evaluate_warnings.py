@@ -9,7 +9,7 @@ from creativity_lens.directions.extract import ContrastRow
 from creativity_lens.evaluation.pair_design import signs
 from creativity_lens.evaluation.ratings import Ratings
 from creativity_lens.prompts.pairs import premise_id
-from creativity_lens.studies.evaluate_rows import Comparison
+from creativity_lens.studies.evaluate_comparisons import Comparison
 
 if TYPE_CHECKING:
     from pandas import DataFrame
