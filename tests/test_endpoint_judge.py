@@ -86,12 +86,82 @@ RATINGS = {
     "the 4th": math.nan,
     "": math.nan,
     "a seven": math.nan,
+    "From 1 (dull) to 9 (brilliant), I'd say 6": 6,
+    "Creativity (1 = low, 9 = high): 6": 6,
+    "There are 4 things I like. 8": 8,
+    "I'd say 7/10": math.nan,
+    "7 out of 10": math.nan,
+    "Score: 5/5": math.nan,
+    "-5": math.nan,
+    "_8_": 8,
+    "Rating: 7 (out of 9)": 7,
+    "8.5": 8.5,
+    "8,5": math.nan,
+    "On a scale of 1-9, 6": 6,
+    "1 to 9: 6": 6,
+    "10/10": math.nan,
+    "9/10": math.nan,
+    "Rating: 7-8": math.nan,
+    "80%": math.nan,
+    "8\ufe0f\u20e3": 8,
+    "\uff17": 7,
+    "1\u20139 \u2192 4": 4,
+    "4/5": math.nan,
+    "\uff19": 9,
+    "From 1 (not creative) to 9 (very creative): 6": 6,
+    "7\n\nThe 2nd...": 7,
+    "7 or 8": math.nan,
+    "I'd say 7 or 8": math.nan,
+    "6 to 7": math.nan,
+    "There are 4 things I like": math.nan,
+    "8. There are 4 things I like.": 8,
+    "1. Vivid\n2. Odd\n\nRating: 7": 7,
+    "1. Vivid\n2. Odd\n7": 7,
+    "Creativity: 5. Originality: 7. Rating: 6": 6,
+    "I give it 8: 3 images, 2 jokes": 8,
+    "On a 9-point scale: 6": 6,
+    "With 1 being dull and 9 being brilliant, I rate it 6.": 6,
+    "9 (best) to 1 (worst): 3": 3,
+    "3 images, 2 metaphors: 7": 7,
+    "Rating: 10. It has 5 senses": math.nan,
+    "12\n5": math.nan,
+    "7 because it has 3 images": 7,
+    "5 or so": 5,
+    "6 (not 7)": 6,
+    "3\n8": math.nan,
+    "I would rate this text an 8.": 8,
+    "The rating is 7.": 7,
+    "Score = 4": 4,
+    "My rating would be: **7**": 7,
+    "I'd give this 7 of 9": 7,
+    "\n\n8\n": 8,
+    "8/9\n\nIt has 3 images.": 8,
+    "10/9": math.nan,
+    "2/9": 2,
+    "1. The text is dull.": 1,
+    "It is 50% odd: 6": 6,
+    "\u22123": math.nan,
+    "Rating \u2014 5": 5,
+    "Rating - 5": 5,
+    "- 5": 5,
+    "7!": 7,
+    "(7)": 7,
+    "[7]": 7,
+    "\\boxed{7}": 7,
+    "1 or 9?": math.nan,
+    "Between 1 and 9? 4": 4,
+    "I rate 3 images, 7": 7.0,
 }
 
 
 @pytest.mark.parametrize(("text", "value"), RATINGS.items())
-def test_a_rating_is_the_first_number_on_the_scale(text, value):
+def test_a_rating_is_the_number_that_is_meant_or_in_doubt_none(text, value):
     assert rating_of(text, (1, 9)) == pytest.approx(value, nan_ok=True)
+
+
+def test_percent_is_a_rating_on_a_scale_to_a_hundred():
+    assert rating_of("80%", (0, 100)) == 80
+    assert math.isnan(rating_of("8%", (1, 9)))
 
 
 CHOICES = {
@@ -114,12 +184,148 @@ CHOICES = {
     "Neither A nor B": 0.5,
     "": math.nan,
     "ABBA": math.nan,
+    "A shows more imagination than B.": 1,
+    "A feels more original than B": 1,
+    "A offers a richer image; B is plain": 1,
+    "A wins.": 1,
+    "A seems more creative": 1,
+    "A and B are equally creative": 0.5,
+    "A and B are equally creative.": 0.5,
+    "A.": 1,
+    "Neither": 0.5,
+    "A tells a fresher story than B": 1,
+    "A, as B is plain": 1,
+    "a": math.nan,
+    "b.": math.nan,
+    "A tie": 0.5,
+    "It's a tie": 0.5,
+    "Both": 0.5,
+    "I prefer A to B": math.nan,
+    "Between A and B, B": 0,
+    "**A**": 1,
+    "(B)": 0,
+    "Answer: A": 1,
+    "Text a": math.nan,
+    "A more vivid text is B": 0,
+    "A vivid story. B.": 0,
+    "Text A is dull": math.nan,
+    "B, not A": 0,
+    "The answer is B": 0,
+    "A or B? B": 0,
+    "A > B": 1,
+    "A: because": 1,
+    "A\nB is dull": 1,
+    "A uses metaphor": math.nan,
+    "A - more vivid": 1,
+    "Not A": math.nan,
+    "Definitely not B": math.nan,
+    "A isn't as creative as B": math.nan,
+    "A lacks what B has": math.nan,
+    "A can't match B": math.nan,
+    "B shows more imagination than A.": 0,
+    "B feels more original than A": 0,
+    "B wins.": 0,
+    "B and A are equally creative": 0.5,
+    "B is better than A": 0,
+    "A is good, but B is better": math.nan,
+    "A is good; B is better": math.nan,
+    "A is good, B is better": math.nan,
+    "Text A is a report. Text B is more creative.": math.nan,
+    "Text A is a simple report about the moon": math.nan,
+    "A is more predictable than B": math.nan,
+    "A vivid story more than B": 1,
+    "A charmed me more than B": 1,
+    "Hard. A charmed me more than B": math.nan,
+    "A: 6/9\nB: 8/9": math.nan,
+    "A. The moon\nB. The bus": math.nan,
+    "A: vivid.\nB: plain.\nAnswer: A": 1,
+    "A: vivid.\nB: plain.\nAnswer: B": 0,
+    "A, B": math.nan,
+    "A/B": math.nan,
+    "A and B": math.nan,
+    "A or B": math.nan,
+    "A's imagery is richer than B's.": 1,
+    "**A**'s imagery is richer": 1,
+    "A beats B": 1,
+    "B beats A.": 0,
+    "Text A wins": 1,
+    "A\n\nvivid": 1,
+    "\\boxed{B}": 0,
+    "I choose B.": 0,
+    "I'd go with A": 1,
+    "The more creative text is A.": 1,
+    "The weaker text is A.": math.nan,
+    "A, but B is close": 1,
+    "In text A, the moon": math.nan,
+    "Comparing A": math.nan,
+    "A story about the moon beats one about buses": math.nan,
+    "A clearly wins": 1,
+    "A clearly better story": math.nan,
+    "A is richer, while B is plain": 1,
+    "A is more concise, but": math.nan,
+    "Both texts describe the moon": math.nan,
+    "Both are vivid, but I choose A.": 1,
+    "Text A is more creative.": 1,
+    "_A_": 1,
+    "`B`": 0,
+    "A felt fresher than B": 1,
+    "A because B is dull": 1,
+    "A as well as B": math.nan,
+    "A over B": 1,
+    '"A"': 1,
+    "So: B": 0,
+    "Text B is more creative than text A.": 0,
+    "My choice: B": 0,
+    "I would say B.": 0,
+    "A? No, B.": 0,
+    "Final answer: A": 1,
+    "**Answer:** B": 0,
+    "It is B.": 0,
+    "A is not better than B": math.nan,
 }
 
 
 @pytest.mark.parametrize(("text", "value"), CHOICES.items())
-def test_a_choice_is_a_label_and_the_article_is_none(text, value):
+def test_a_choice_is_a_label_and_the_article_or_what_is_in_doubt_is_none(text, value):
     assert choice_of(text, ("A", "B")) == pytest.approx(value, nan_ok=True)
+
+
+WORDS = [
+    "{0} shows more imagination than {1}.",
+    "{0} feels more original than {1}",
+    "{0} offers a richer image; {1} is plain",
+    "{0} wins.",
+    "{0} seems more creative",
+    "{0} is better than {1}.",
+    "Text {0}, since {1} is dull.",
+    "**{0}**'s imagery is richer than {1}'s.",
+    "{0} and {1} are equally creative",
+    "{0} isn't as creative as {1}",
+    "{0} lacks what {1} has",
+    "Not {0}",
+    "{0}, {1}",
+    "{0} is good, but {1} is better",
+    "Text {0} is a report. Text {1} is more creative.",
+    "{0}: vivid.\n{1}: plain.\nAnswer: {0}",
+]
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_the_same_words_about_the_other_text_choose_the_other(words):
+    said, turned = (choice_of(words.format(*pair), ("A", "B")) for pair in ("AB", "BA"))
+    assert turned == pytest.approx(1 - said, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "long", ["1 " * 6000, "1 (" * 9000, "A B " * 5000, "my the " * 5000, "<think>" * 4000]
+)
+def test_a_long_answer_is_read_in_no_time(server, endpoint, long):
+    before = time.perf_counter()
+    choice_of(long, ("A", "B"))
+    rating_of(long, (1, 9))
+    server.answer = lambda body: long
+    endpoint.ask([{"role": "user", "content": "x"}], max_new_tokens=9)
+    assert time.perf_counter() - before < 5
 
 
 def test_ratings_are_what_was_answered_in_order(server, endpoint):
@@ -162,6 +368,59 @@ def test_log_probabilities_are_read_where_the_rating_stands(server, endpoint):
         ]
     }
     assert endpoint_ratings(endpoint, TEXTS[:1]).values == pytest.approx([6.0])
+
+
+def places(*tokens: dict[str, float]) -> dict[str, object]:
+    """Log-probabilities of several tokens; of each, its own comes first."""
+    return {
+        "content": [
+            place
+            for one in tokens
+            for place in digits(**{f"t{token}": p for token, p in one.items()})["content"]
+        ]
+    }
+
+
+def test_log_probabilities_are_read_at_the_number_that_is_meant(server, endpoint):
+    server.answer = lambda body: "4 images. **4**"
+    server.logprobs = lambda body: places(
+        *(
+            {"4": 0.5, "9": 0.5},
+            {" images": 1.0},
+            {". **": 1.0},
+            {"4": 0.75, "8": 0.25},
+            {"**": 1.0},
+        )
+    )
+    assert endpoint_ratings(endpoint, TEXTS[:1]).values == pytest.approx([5.0])
+    # It is beyond the tokens that are kept: what was answered counts.
+    server.answer = lambda body: "4 images" + " and" * 20 + "\n\n4"
+    server.logprobs = lambda body: places(
+        {"4": 0.5, "9": 0.5}, {" images": 1.0}, *[{" and": 1.0}] * 20, {"\n\n": 1.0}, {"4": 1.0}
+    )
+    found = endpoint_ratings(endpoint, TEXTS[:1])
+    assert found.values == [4.0]
+    assert np.isnan(found.mass).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A feels more original than B", 0.9),
+        ("A vivid mind", 0.9),
+        (" A", 0.9),
+        ("A and B are equally creative", 0.5),
+        ("A vivid, strange story is B.", math.nan),
+    ],
+)
+def test_a_label_that_comes_first_decides_by_its_probability(server, endpoint, text, value):
+    head, tail = ("A", text.strip()[1:])
+    server.answer = lambda body: text
+    server.logprobs = lambda body: places(
+        *[{" ": 1.0}] * text.startswith(" "), {head: 0.72, "B": 0.08}, {tail or ".": 1.0}
+    )
+    found = endpoint_choices(endpoint, PAIRS[:1])
+    assert found.first_order == pytest.approx([value], nan_ok=True)
 
 
 @pytest.mark.parametrize(
