@@ -19,7 +19,7 @@ _FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--remote-debugging-pipe", "--window-size=1200,900"),
 )
-_CODES = {"Backspace": 8, "Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39, " ": 32}
+_CODES = {"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39}
 _PATIENCE = 120.0
 
 
@@ -53,11 +53,13 @@ class Browser:
             os.close(self._write)
             os.close(self._read)
 
-    def open(self, page: Path) -> "Tab":
+    def open(self, page: Path, *, script: str = "") -> "Tab":
+        """A page in a tab of its own; a script that runs before those of the page."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         tab = Tab(self, session)
         tab.call("Page.enable")
+        tab.call("Page.addScriptToEvaluateOnNewDocument", source=script)
         tab.go(page.as_uri())
         return tab
 
@@ -114,11 +116,15 @@ class Tab:
             assert time.monotonic() < ends, f"never true: {expression}"
             time.sleep(0.01)
 
-    def press(self, key: str, *, repeat: bool = False) -> None:
+    def close(self) -> None:
+        """As a person closes a tab: the page is told."""
+        self.call("Page.close")
+
+    def press(self, key: str, *, repeat: bool = False, shift: bool = False) -> None:
         """A key of the keyboard."""
         code = _CODES.get(key, ord(key.upper()) if len(key) == 1 else 0)
         text = "\r" if key == "Enter" else key if len(key) == 1 else ""
-        about = {"key": key, "windowsVirtualKeyCode": code}
+        about = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 * shift}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, autoRepeat=repeat, **about)
         self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
@@ -133,7 +139,8 @@ class Tab:
         ends = time.monotonic() + _PATIENCE
         while time.monotonic() < ends:
             for path in self._browser.downloads.iterdir():
-                if name_part in path.name and path.suffix == ".json":
+                # An empty file holds the place until the whole one is moved there.
+                if name_part in path.name and path.suffix == ".json" and path.stat().st_size:
                     return path
             time.sleep(0.02)
         raise AssertionError(f"no download with {name_part!r} in its name")

@@ -1,5 +1,6 @@
 """The page of a form, in a real browser and from the keyboard."""
 
+import json
 import re
 import time
 
@@ -156,6 +157,197 @@ def test_backspace_goes_back_and_a_reload_loses_nothing(opened):
     choices = [(answer.item_id, answer.choice) for answer in export.answers]
     assert choices == [(first, "right"), (second, "tie")]
     assert notes == ["'bob' answered 2 of the 5 items of form 1."]
+
+
+# --- several tabs, several raters ---
+
+KEPT = "Object.entries(localStorage).filter(([name]) => name.includes('{}')).map(([, v]) => v)[0]"
+# A tab that sleeps hears nothing of the others.
+DEAF = "window.addEventListener('storage', (event) => event.stopImmediatePropagation())"
+
+
+def kept(tab, study):
+    """The choices in the store, in the order of the form."""
+    found = json.loads(tab.value(KEPT.format(study.study_id)))["choices"]
+    return [found.get(item.item_id) for item in study.forms[0]]
+
+
+def saved(tab, study, rater):
+    """Download, read, and take the file away."""
+    tab.value("document.getElementById('save').click()")
+    path = tab.downloaded(f"{study.study_id}-form-1-{rater}")
+    (export,), _ = read_exports(study, [path])
+    path.unlink()
+    choices = {answer.item_id: answer.choice for answer in export.answers}
+    return [choices.get(item.item_id) for item in study.forms[0]]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_tab_that_is_left_behind_undoes_nothing(browser, tmp_path, deaf):
+    study = fresh_study(seed=11 + deaf)
+    page = write_study(study, tmp_path / "study")[0]
+    behind = browser.open(page, script=DEAF * deaf)
+    begin(behind, "dan")
+    press(behind, "1")
+    ahead = browser.open(page)
+    assert place(ahead) == "Pair 2 of 5"
+    for _ in range(3):
+        press(ahead, "2")
+    assert place(ahead) == "Pair 5 of 5"
+    ahead.close()
+    behind.reload()  # it is hidden for a moment, and would write what it knows
+    assert kept(behind, study) == ["left", "right", "right", "right", None]
+    assert place(behind) == "Pair 5 of 5"
+    assert saved(behind, study, "dan") == ["left", "right", "right", "right", None]
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_of_two_tabs_the_later_choice_for_each_pair_counts(browser, tmp_path, deaf):
+    study = fresh_study(seed=13 + deaf)
+    page = write_study(study, tmp_path / "study")[0]
+    first = browser.open(page, script=DEAF * deaf)
+    begin(first, "dee")
+    second = browser.open(page, script=DEAF * deaf)
+    press(first, "1")
+    press(first, "1")
+    press(second, "2")  # pair 1 again, later
+    press(second, "2")  # and pair 2
+    press(second, "3")
+    press(first, "1")  # pair 3, later than the tie
+    expected = ["right", "right", "left", None, None]
+    assert kept(first, study) == expected
+    assert saved(second, study, "dee") == expected
+    assert saved(first, study, "dee") == expected
+    times = json.loads(first.value(KEPT.format(study.study_id)))["times"]
+    # The second tab, in front, looked at the first three pairs, each for a pause or longer.
+    assert all(times[item.item_id] >= 900 * PAUSE for item in study.forms[0][:3])
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_choice_in_one_tab_shows_in_the_other(browser, tmp_path, deaf):
+    study = fresh_study(seed=15 + 100 * deaf)
+    page = write_study(study, tmp_path / "study")[0]
+    first = browser.open(page, script=DEAF * deaf)
+    begin(first, "eli")
+    second = browser.open(page)
+    press(second, "2")
+    if deaf:
+        first.call("Page.bringToFront")  # what it slept through it reads when it is seen again
+    first.until("document.getElementById('choose-right').ariaPressed === 'true'")
+    assert place(first) == "Pair 1 of 5"
+    assert first.value("document.getElementById('progress').value") == 1
+    assert not first.value("document.getElementById('next').disabled")
+
+
+def test_a_rater_who_begins_in_one_tab_has_begun_in_the_other(browser, tmp_path):
+    study = fresh_study(seed=16)
+    page = write_study(study, tmp_path / "study")[0]
+    first, second = browser.open(page), browser.open(page, script=DEAF)
+    begin(first, "fay")
+    press(first, "1")
+    assert not second.value("document.getElementById('start').hidden")
+    begin(second, "gus")  # the tab has not heard that fay began
+    assert kept(second, study)[0] == "left"
+    assert text_of(second, "not-you")
+    assert second.value("document.querySelector('#work .name').textContent") == "fay"
+
+
+def test_a_second_rater_at_the_same_computer_starts_anew(opened):
+    study = fresh_study(seed=17)
+    tab = opened(study)
+    begin(tab, "ann")
+    press(tab, "1")
+    tab.reload()  # somebody else sits down
+    assert tab.value("document.querySelector('#work .who').innerText").startswith("Rater: ann")
+    tab.press("Tab", shift=True)
+    assert tab.focused() == "not-you"
+    tab.press("Enter")
+    assert tab.value("document.getElementById('leave').open")
+    assert "answered 1 of 5 pairs" in text_of(tab, "leave-words")
+    assert "would be lost" in text_of(tab, "leave-words")
+    assert tab.focused() == "leave-stay"
+    press(tab, "2")  # chooses nothing while the question stands
+    tab.press("Escape")
+    assert tab.focused() == "not-you"
+    assert place(tab) == "Pair 2 of 5"
+    tab.press("Enter")
+    tab.press("Tab")
+    assert tab.focused() == "leave-save"
+    tab.press("Enter")
+    (export,), _ = read_exports(study, [tab.downloaded(f"{study.study_id}-form-1-ann")])
+    assert (export.rater, [a.choice for a in export.answers]) == ("ann", ["left"])
+    assert tab.focused() == "asked"
+    assert f"{study.study_id}-form-1-ann.json" in text_of(tab, "note")
+    tab.press("Tab")
+    assert tab.focused() == "rater"
+    tab.type("bob")
+    tab.press("Enter")
+    assert place(tab) == "Pair 1 of 5"
+    assert tab.value("document.querySelectorAll('[aria-pressed=true]').length") == 0
+    press(tab, "2")
+    assert saved(tab, study, "bob") == ["right", None, None, None, None]
+    tab.value("document.getElementById('not-you').click()")
+    assert "They are all in the file" in text_of(tab, "leave-words")
+    assert tab.value("document.getElementById('leave-save').hidden")
+    tab.value("document.getElementById('leave-clear').click()")
+    tab.reload()
+    assert not tab.value("document.getElementById('start').hidden")
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_answers_that_were_cleared_do_not_come_back_from_another_tab(browser, tmp_path, deaf):
+    study = fresh_study(seed=18 + deaf)
+    page = write_study(study, tmp_path / "study")[0]
+    first = browser.open(page)
+    begin(first, "ann")
+    press(first, "1")
+    other = browser.open(page, script=DEAF * deaf)
+    first.value("document.getElementById('not-you').click()")
+    first.value("document.getElementById('leave-clear').click()")
+    if not deaf:
+        other.until("!document.getElementById('start').hidden")
+    begin(first, "bob")
+    press(other, "2")  # of ann's session, which has ended, or a choice of bob's
+    other.reload()
+    assert other.value("document.querySelector('#work .name').textContent") == "bob"
+    press(first, "3")
+    assert saved(first, study, "bob")[0] == "tie"
+    assert "ann" not in first.value(KEPT.format(study.study_id))
+
+
+CONTRAST = """((box) => {
+  const light = (rgb) => rgb.match(/[0-9.]+/g).slice(0, 3).map((c) => c / 255)
+    .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  let back = box;
+  while (getComputedStyle(back).backgroundColor === "rgba(0, 0, 0, 0)") back = back.parentElement;
+  const [a, b] = [getComputedStyle(box).color, getComputedStyle(back).backgroundColor].map(light);
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+})(document.querySelector("%s"))"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_way_to_hand_over_is_there_where_it_is_narrow_and_dark(opened, scheme):
+    tab = opened(fresh_study(seed=20))
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    tab.call("Emulation.setEmulatedMedia", features=media)
+    tab.call(
+        "Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1,
+        mobile=True,
+    )  # fmt: skip
+    begin(tab, "W" * 60)
+    assert tab.value("document.documentElement.scrollWidth <= 400")
+    size = "(({width, height}) => [width, height])"
+    width, height = tab.value(f"{size}(document.getElementById('not-you').getBoundingClientRect())")
+    assert width >= 24
+    assert height >= 24
+    press(tab, "1")
+    tab.value("document.getElementById('not-you').click()")
+    box = "document.getElementById('leave').getBoundingClientRect()"
+    assert tab.value(f"{box}.left >= 0 && {box}.right <= 400 && {box}.bottom <= 800")
+    assert tab.value("document.getElementById('leave').scrollWidth <= 400")
+    for part in ("#not-you", "#work .name", "#work .who", "#leave-words", "#leave-clear"):
+        assert tab.value(CONTRAST % part) >= 4.5
 
 
 def test_slips_of_the_keyboard_choose_nothing(opened):

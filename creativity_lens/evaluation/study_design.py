@@ -92,7 +92,7 @@ def make_study(
         if number is not None and number < 1:
             raise InputError(f"make_study: {name} must be at least 1, got {number}.")
     _check_texts(a, b, names)
-    seed = secrets.randbits(_SEED_BITS) if seed is None else seed
+    seed = secrets.randbits(_SEED_BITS) if seed is None else int(seed)
     if seed < 0:
         raise InputError(f"make_study: seed must be at least 0, got {seed}.")
     digest = sha256_json([[list(text) for text in texts] for texts in (a, b)])
