@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -508,6 +509,68 @@ def test_a_text_can_end_neither_its_turn_nor_its_frame(server, endpoint):
         assert asked(body).count("old") >= 2
 
 
+# --- models that think -----------------------------------------------------------------------
+
+THOUGHTS = {
+    "<think>\nIt has 3 scenes, 2 voices.\n</think>\n\n8": (8, "8"),
+    "<thinking>3</thinking>8": (8, "8"),
+    "<reasoning>\n3\n</reasoning>\n8": (8, "8"),
+    "<THINK>3</THINK> <think>4</think> 8": (8, "8"),
+    "[THINK]3[/THINK]8": (8, "8"),
+    "It has 3 scenes.\n</think>\n\n8": (8, "8"),
+    "<think>\nIt has 3 scenes. 7": (math.nan, ""),
+    "<think>3</think><think>4": (math.nan, ""),
+    "<think></think>": (math.nan, ""),
+    " 8\n": (8, " 8\n"),
+}
+
+
+@pytest.mark.parametrize(("content", "read"), THOUGHTS.items())
+def test_thoughts_are_no_part_of_the_answer(server, endpoint, content, read):
+    server.answer = lambda body: content
+    server.finish_reason = "length"
+    found = endpoint_ratings(endpoint, TEXTS[:1])
+    assert found.values == pytest.approx([read[0]], nan_ok=True)
+    assert found.n_unparsed == found.n_cut == int(math.isnan(read[0]))
+    answer = endpoint.ask([{"role": "user", "content": "x"}], max_new_tokens=9)
+    assert answer.text == read[1]
+
+
+def test_of_an_answer_in_parts_the_text_is_taken(server, endpoint):
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "there are 2 images"}]},
+        {"type": "text", "text": "Rating:"},
+        {"type": "text", "text": " 7"},
+    ]
+    server.answer = lambda body: (200, server.completion(body, parts))
+    answer = endpoint.ask([{"role": "user", "content": "x"}], max_new_tokens=9)
+    assert answer.text == "Rating: 7"
+
+
+THINKING = ({"<think>": 1.0}, *[{"7": 0.5, "1": 0.5}] * 20, {"</think>": 1.0}, {"\n\n": 1.0})
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_log_probabilities_are_those_behind_the_thoughts(server, endpoint, apart):
+    thoughts = "<think>" + "7" * 20 + "</think>\n\n"
+
+    def answer(body):
+        found = server.completion(body, "7" if apart else f"{thoughts}7")
+        found["choices"][0]["message"]["reasoning_content"] = "7" * 20 if apart else None
+        return 200, found
+
+    server.answer = answer
+    server.logprobs = lambda body: places(*THINKING, {"7": 0.75, "3": 0.25}, {"<|end|>": 1.0})
+    found = endpoint_ratings(endpoint, TEXTS[:1])
+    assert found.values == pytest.approx([6.0])
+    # Not all are listed, or others: which are the answer's cannot be told.
+    for told in (places(*THINKING[:9]), places(*THINKING, {"x": 1.0}), places({"9": 1.0})):
+        server.logprobs = lambda body, told=told: told
+        found = endpoint_ratings(endpoint, TEXTS[:1])
+        assert found.values == [7.0]
+        assert np.isnan(found.mass).all()
+
+
 # --- servers that fail, wait or refuse -------------------------------------------------------
 
 
@@ -569,6 +632,40 @@ def test_a_setting_that_is_refused_for_good_is_an_error_after_one_more_try(serve
     with pytest.raises(ModelError, match="status 400"):
         endpoint_ratings(endpoint, TEXTS[:1])
     assert len(server.requests) == 3  # without log-probabilities, then without the other two
+
+
+ERRORS = [
+    (400, {"error": {"message": "Too\n long.", "type": "invalid", "code": "context_length"}},
+     r"status 400\): it says context_length: Too long\. Ask again"),
+    (400, {"error": {"message": "Too long.", "type": "invalid"}}, r"it says invalid: Too long\."),
+    (422, {"detail": "no such field"}, r"status 422\): it says no such field\."),
+    (400, {"object": "error", "message": "Bad.", "type": "BadRequest", "code": 400},
+     r"it says 400: Bad\."),
+    (400, {"error": {"message": "x" * 500}}, r"it says x{200}\. "),
+    (400, {"error": {"message": f"no {KEY.upper()}!"}}, r"it says no \[key\]!\."),
+    (400, {"error": {}}, r"status 400\): see its log\."),
+    (200, {"error": {"message": "no credit", "code": 402}}, r"\): it says 402: no credit\."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "message"), ERRORS)
+def test_an_error_passes_on_what_the_server_says_but_no_key(
+    server, endpoint, status, body, message
+):
+    server.answer = lambda _: (status, body)
+    with pytest.raises(ModelError, match=message) as caught:
+        endpoint_ratings(endpoint, TEXTS[:1])
+    shown = "".join(traceback.format_exception(caught.value))
+    assert KEY.lower() not in shown.lower()
+
+
+@pytest.mark.parametrize("key", ["sk-abc\nsk-abc", "sk-abc\u043a", "sk-abc\x07"])
+def test_a_key_that_no_header_can_hold_is_named_and_not_shown(server, endpoint, monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(InputError, match="variable OPENAI_API_KEY holds a line break") as caught:
+        endpoint_ratings(endpoint, TEXTS)
+    assert "abc" not in "".join(traceback.format_exception(caught.value))
+    assert not server.requests
 
 
 def test_an_answer_that_the_server_withholds_is_unparsed(server, endpoint):

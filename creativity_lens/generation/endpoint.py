@@ -6,13 +6,18 @@ and is never written, logged or shown.
 Not every server takes every setting: some refuse to tell log-probabilities, models that think
 before they answer take no temperature, and newer ones call the limit `max_completion_tokens`. A
 setting that is refused by name is left out, or renamed, and the request is sent again.
+
+Models that think before they answer may send their thoughts with the answer, between tags such as
+`<think>`. They are taken off.
 """
 
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -47,11 +52,28 @@ class Answer(NamedTuple):
     completion_tokens: int | None
     """The same of the answer, thinking included."""
     tokens: tuple[AnswerToken, ...] = ()
-    """The first `LOGPROB_TOKENS` at most; empty if the server tells no log-probabilities."""
+    """The first `LOGPROB_TOKENS` at most, from where the text begins; empty if the server tells no
+    log-probabilities, or if it cannot be told which are of the text and which of thoughts."""
+    refused: tuple[str, ...] = ()
+    """Those of `logprobs`, `seed` and `temperature` that the server refused: it was asked
+    without."""
+    withheld: bool = False
+    """Whether the server's content filter kept the answer back; the text is empty then."""
 
 
 LOGPROB_TOKENS = 16
 """Tokens of an answer of which log-probabilities are kept."""
+_OPEN = r"(?:<(?:think|thinking|reasoning)>|\[THINK\])"
+_CLOSE = r"(?:</(?:think|thinking|reasoning)>|\[/THINK\])"
+_THOUGHTS = re.compile(f"{_OPEN}.*?{_CLOSE}", re.DOTALL | re.IGNORECASE)
+# A chat template may open the block, so that only its end is in the answer.
+_THOUGHTS_TO = re.compile(f".*{_CLOSE}", re.DOTALL | re.IGNORECASE)
+_THOUGHTS_FROM = re.compile(_OPEN, re.IGNORECASE)
+_END_MARKS = re.compile(r"\s*(?:<[^<>]*>\s*)*")
+"""Tokens such as `<|im_end|>`, which some servers list behind the answer."""
+_MOST_SHOWN = 200
+"""Characters of a server's message that an error passes on."""
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
@@ -62,7 +84,10 @@ class ChatEndpoint:
         url: base of the interface, such as `http://localhost:8000/v1`.
         model: the endpoint's name of the model.
         key_variable: the environment variable that holds the key.
-        timeout: seconds that one answer may take.
+        timeout: seconds that the server may be silent: until it takes the connection, and then
+            between two pieces of what it sends. It does not bound the whole answer: some servers
+            send blanks while a request waits in their queue, and are waited for as long as they do.
+            Each retry has as long again.
         max_retries: how often a request is tried again when the endpoint is busy, fails or is out
             of reach; the pause doubles from half a second to eight, or is what the server asks for.
 
@@ -77,16 +102,20 @@ class ChatEndpoint:
     max_retries: int = 2
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError(
-                f"the endpoint must be an address such as http://localhost:8000/v1, got "
-                f"{self.url!r}."
-            )
-        if parts.username or parts.password:
+        if "@" in self.url.partition("//")[2].partition("/")[0]:
             raise InputError(
                 f"the endpoint's address must not hold a user or password; put the key into the "
                 f"environment variable {self.key_variable}."
+            )
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InputError(
+                f"the endpoint must be an address such as http://localhost:8000/v1, got "
+                f"{self.url!r}."
             )
         if parts.query or parts.fragment:  # the client would put the path behind it
             raise InputError(
@@ -95,6 +124,20 @@ class ChatEndpoint:
             )
         if not self.model.strip():
             raise InputError("name the model that the endpoint is to use.")
+
+    @property
+    def host(self) -> str:
+        """Host and port, such as `localhost:8000`; the scheme's own port if none is given."""
+        parts = urlsplit(self.url)
+        name = parts.hostname or ""
+        shown = f"[{name}]" if ":" in name else name
+        return f"{shown}:{parts.port or _PORTS[parts.scheme]}"
+
+    @property
+    def address(self) -> str:
+        """The address in one spelling: two that differ in nothing else have the same."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{self.host}{parts.path.rstrip('/')}"
 
     def check(self) -> None:
         """Raise now what would fail before the first request is sent.
@@ -132,9 +175,10 @@ class ChatEndpoint:
         seed: int = 0,
         top_logprobs: int = 0,
     ) -> Answer:
-        """The answer to a conversation; several threads may ask at once.
+        """The answer to a conversation, without thoughts; several threads may ask at once.
 
-        An answer that the server withholds because of its content filter is empty.
+        An answer that the server withholds because of its content filter is empty, and so is one
+        that ends in the middle of a thought.
 
         Args:
             messages: `role` and `content` of each turn.
@@ -160,6 +204,7 @@ class ChatEndpoint:
         if top_logprobs:
             settings |= {"logprobs": True, "top_logprobs": top_logprobs}
         refused = set(self._refused)
+        answer: Any = None
         try:
             while True:
                 try:
@@ -169,16 +214,21 @@ class ChatEndpoint:
                     break
                 except openai.APIStatusError as error:
                     if getattr(error, "code", None) == "content_filter":
-                        return Answer("", "stop", None, None)
+                        return Answer("", "stop", None, None, (), _names(refused), withheld=True)
                     named = _refused_by(error, _without(settings, refused))
                     if not named:
                         raise
                     refused |= named
             self._refused.update(refused)
-            return _read(answer)
+            return _read(answer)._replace(refused=_names(refused))
         except openai.OpenAIError as error:
-            raise ModelError(self._explain(error)) from error
+            # A server may repeat the key, which a traceback would show.
+            cause = error if self._redacted(str(error)) == str(error) else None
+            raise ModelError(self._explain(error)) from cause
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            said = self._said(getattr(answer, "error", None))
+            if said:  # some answer with status 200 that they cannot answer
+                raise ModelError(self._failed("status 200", said)) from None
             raise ModelError(
                 f"the endpoint {self.url} answered, but not in the chat-completions format: check "
                 "that its address ends where the interface begins (often in /v1)."
@@ -204,6 +254,11 @@ class ChatEndpoint:
                 f"the environment variable {self.key_variable} holds no key for {self.url}: set it "
                 "(to any word for a server that asks for none)."
             )
+        if not key.isascii() or not key.isprintable():
+            raise InputError(
+                f"the key in the environment variable {self.key_variable} holds a line break or "
+                "another character that no key has: set it again, without anything around it."
+            )
         return OpenAI(
             api_key=key, base_url=self.url, timeout=self.timeout, max_retries=self.max_retries
         )
@@ -227,7 +282,36 @@ class ChatEndpoint:
             return f"{where} is busy or the quota is used up: wait, or ask for fewer prompts."
         status = getattr(error, "status_code", None)
         kind = f"status {status}" if status else type(error).__name__
-        return f"{where} could not answer for the model {self.model!r} ({kind}): see its log."
+        return self._failed(kind, self._said(getattr(error, "body", None)))
+
+    def _failed(self, kind: str, said: str) -> str:
+        more = f"it says {said}" if said else "see its log"
+        return (
+            f"the endpoint {self.url} could not answer for the model {self.model!r} ({kind}): "
+            f"{more}."
+        )
+
+    def _said(self, body: object) -> str:
+        """Code, or else type, and message of a server's error, on one line and without the key."""
+        told = body if isinstance(body, Mapping) else {"message": body}
+        kind = next((str(told[one]) for one in ("code", "type") if told.get(one)), "")
+        message = told.get("message") or told.get("detail")
+        # A page of HTML is a proxy's, and says no more than the status.
+        shows = isinstance(message, str) and not message.lstrip().startswith("<")
+        parts = [kind, str(message) if shows else ""]
+        lines = [" ".join(self._redacted(part).split()) for part in parts]
+        shown = [
+            "".join(c for c in line if c.isprintable())[:_MOST_SHOWN].rstrip(" .") for line in lines
+        ]
+        return ": ".join(part for part in shown if part)
+
+    def _redacted(self, text: str) -> str:
+        """Without the key. A short one is any word, for a server that asks for none."""
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key:
+            return text
+        pattern = re.escape(key) if len(key) > 7 else rf"(?<!\w){re.escape(key)}(?!\w)"
+        return re.sub(pattern, "[key]", text, flags=re.IGNORECASE)
 
 
 def _without(settings: Mapping[str, Any], refused: set[str]) -> dict[str, Any]:
@@ -252,28 +336,62 @@ def _refused_by(error: Any, sent: Mapping[str, Any]) -> set[str]:
     return {name for name in ("temperature", "seed") if name in sent and name in said}
 
 
+def _names(refused: set[str]) -> tuple[str, ...]:
+    """Settings that were refused and left out; `max_tokens` was only renamed."""
+    return tuple(sorted(refused & {"logprobs", "seed", "temperature"}))
+
+
 def _read(answer: Any) -> Answer:
     choice = answer.choices[0]
-    text = choice.message.content or ""
+    withheld = choice.finish_reason == "content_filter"
+    said = "" if withheld else _said_in(choice.message.content)
+    text = _without_thoughts(said)
     usage = getattr(answer, "usage", None)
     return Answer(
-        str(text),
+        text,
         "length" if choice.finish_reason == "length" else "stop",
         _count(getattr(usage, "prompt_tokens", None)),
         _count(getattr(usage, "completion_tokens", None)),
-        _read_logprobs(choice),
+        _read_logprobs(choice, text, thought=text != said or _thought_apart(choice.message)),
+        withheld=withheld,
     )
+
+
+def _said_in(content: Any) -> str:
+    """A message's text; of one in parts those that are text, and no thoughts."""
+    if isinstance(content, list):
+        return "".join(str(one["text"]) for one in content if one["type"] == "text")
+    return str(content or "")
+
+
+def _without_thoughts(text: str) -> str:
+    """The text without blocks of thoughts; empty if it ends in one."""
+    rest = _THOUGHTS.sub("", text)
+    ended = _THOUGHTS_TO.match(rest)
+    rest = rest[ended.end() :] if ended else rest
+    if _THOUGHTS_FROM.search(rest):
+        return ""
+    return text if rest == text else rest.strip()
+
+
+def _thought_apart(message: Any) -> bool:
+    """Whether the server tells thoughts in a field of their own; their tokens may be listed."""
+    return any(getattr(message, name, None) for name in ("reasoning", "reasoning_content"))
 
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _read_logprobs(choice: Any) -> tuple[AnswerToken, ...]:
-    """The log-probabilities, or none: servers differ in what they send."""
+def _read_logprobs(choice: Any, text: str, *, thought: bool) -> tuple[AnswerToken, ...]:
+    """Log-probabilities from where the text begins, or none: servers differ in what they send."""
     try:
+        listed = choice.logprobs.content
+        start = _start_of(text, [str(place.token) for place in listed], thought=thought)
+        if start is None:
+            return ()
         found = []
-        for place in choice.logprobs.content[:LOGPROB_TOKENS]:
+        for place in listed[start : start + LOGPROB_TOKENS]:
             known = {str(place.token): float(place.logprob)}
             known |= {str(one.token): float(one.logprob) for one in place.top_logprobs}
             if any(math.isnan(value) or value > 1e-3 for value in known.values()):
@@ -282,3 +400,19 @@ def _read_logprobs(choice: Any) -> tuple[AnswerToken, ...]:
     except (AttributeError, TypeError, ValueError):
         return ()
     return tuple(found)
+
+
+def _start_of(text: str, tokens: Sequence[str], *, thought: bool) -> int | None:
+    """Which token the text begins in; None if thoughts stand before it and it cannot be told."""
+    joined = "".join(tokens)
+    thoughts = _THOUGHTS_TO.match(joined)
+    if not thought and thoughts is None and not _THOUGHTS_FROM.search(joined):
+        return 0
+    begin = thoughts.end() if thoughts else 0
+    place = joined.rfind(text.strip())
+    behind = joined[place + len(text.strip()) :]
+    unfinished = _THOUGHTS_FROM.search(joined, begin) or not _END_MARKS.fullmatch(behind)
+    if not text.strip() or place < begin or unfinished:
+        return None
+    ends = accumulate(map(len, tokens))
+    return next(i for i, end in enumerate(ends) if end > place)
