@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -634,6 +635,21 @@ def test_a_setting_that_is_refused_for_good_is_an_error_after_one_more_try(serve
     assert len(server.requests) == 3  # without log-probabilities, then without the other two
 
 
+def test_what_was_refused_is_told_also_of_answers_on_disk(server, endpoint, cache):
+    def answer(body):
+        refused = {"temperature", "logprobs"} & set(body)
+        if "max_tokens" in body:
+            return 400, {"error": {"message": "use 'max_completion_tokens'"}}
+        return (400, {"error": {"message": f"no {min(refused)}"}}) if refused else "5"
+
+    server.answer = answer
+    for _ in range(2):
+        found = endpoint_ratings(endpoint, TEXTS[:2], cache=cache)
+        assert found.refused == ("logprobs", "temperature")
+    server.answer = lambda body: "A"
+    assert endpoint_choices(ChatEndpoint(server.url, "other"), PAIRS).refused == ()
+
+
 ERRORS = [
     (400, {"error": {"message": "Too\n long.", "type": "invalid", "code": "context_length"}},
      r"status 400\): it says context_length: Too long\. Ask again"),
@@ -666,6 +682,23 @@ def test_a_key_that_no_header_can_hold_is_named_and_not_shown(server, endpoint, 
         endpoint_ratings(endpoint, TEXTS)
     assert "abc" not in "".join(traceback.format_exception(caught.value))
     assert not server.requests
+
+
+def test_an_answer_that_may_come_another_time_is_not_kept(server, endpoint, cache):
+    filtered = {"error": {"message": "filtered", "code": "content_filter"}}
+    server.answer = lambda body: (400, filtered)
+    assert endpoint_ratings(endpoint, TEXTS[:1], cache=cache).n_unparsed == 1
+    server.answer, server.finish_reason = lambda body: "7, but", "content_filter"
+    assert endpoint_ratings(endpoint, TEXTS[:1], cache=cache).n_unparsed == 1
+    server.answer, server.finish_reason = lambda body: "", "stop"
+    for usage in (None, {"prompt_tokens": 100, "completion_tokens": 0}):
+        server.usage = usage
+        assert endpoint_ratings(endpoint, TEXTS[:1], cache=cache).usage.requests == 1
+    server.usage = {"prompt_tokens": 100, "completion_tokens": 16}  # thoughts alone: paid for
+    for n_requests in (1, 0):
+        found = endpoint_ratings(endpoint, TEXTS[:1], cache=cache)
+        assert found.usage.requests == n_requests
+    assert len(server.requests) == 5
 
 
 def test_an_answer_that_the_server_withholds_is_unparsed(server, endpoint):
@@ -710,8 +743,8 @@ def test_a_second_run_asks_nothing_and_needs_no_key(server, endpoint, cache, mon
     assert sum(done) == 6 + 4
     n_sent = len(server.requests)
     monkeypatch.delenv("OPENAI_API_KEY")
-    elsewhere = ChatEndpoint("http://127.0.0.1:1/v1", "frontier")  # the address is in no key
-    for who in (ChatEndpoint(server.url, "frontier"), elsewhere):
+    spelled = ChatEndpoint(server.url.replace("http", "HTTP") + "/", "frontier")
+    for who in (ChatEndpoint(server.url, "frontier"), spelled):
         done.clear()
         again = endpoint_ratings(who, TEXTS, cache=cache, on_progress=done.append)
         np.testing.assert_array_equal(again.values, rated.values)
@@ -720,6 +753,29 @@ def test_a_second_run_asks_nothing_and_needs_no_key(server, endpoint, cache, mon
         assert sum(done) == 6 + 4
         assert again.usage == Usage(0, 6, 0, 0, 600, 12, 0)
     assert len(server.requests) == n_sent
+
+
+def test_another_server_with_a_model_of_that_name_is_asked_anew(server, endpoint, cache):
+    endpoint_ratings(endpoint, TEXTS, cache=cache)
+    for url in (server.url.removesuffix("1") + "2", server.url.replace("127.0.0.1", "localhost")):
+        server.answer = lambda body: "9"
+        n_sent = len(server.requests)
+        found = endpoint_ratings(ChatEndpoint(url, "frontier"), TEXTS, cache=cache)
+        assert (found.values == 9).all()
+        assert len(server.requests) == n_sent + len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "address"),
+    [
+        ("HTTPS://Api.Example.COM/v1/", "api.example.com:443", "https://api.example.com:443/v1"),
+        ("http://x", "x:80", "http://x:80"),
+        ("http://[::1]:8000/V1", "[::1]:8000", "http://[::1]:8000/V1"),
+    ],
+)
+def test_an_address_has_one_spelling(url, host, address):
+    endpoint = ChatEndpoint(url, "m")
+    assert (endpoint.host, endpoint.address) == (host, address)
 
 
 def test_anything_that_an_answer_depends_on_asks_anew(server, endpoint, cache):
@@ -758,21 +814,34 @@ def test_tokens_and_cost_are_the_servers_count(server, endpoint, cache):
     server.usage = None
     found = endpoint_ratings(endpoint, [Text("n", "Story number 9.")]).usage
     assert (found.uncounted, found.prompt_tokens) == (1, 0)
+    assert found.cost(2.5, 10.0) is None
+    assert found.cached_cost(2.5, 10.0) == 0
+    for n in range(2):
+        found = endpoint_ratings(endpoint, [Text("n", "Story number 8.")], cache=cache).usage
+        assert (found.uncounted, found.cached_uncounted) == (1 - n, n)
+    assert found.cost(2.5, 10.0) == 0
+    assert found.cached_cost(2.5, 10.0) is None
 
 
 SCRIPT = """
-import sys
+import sys, time
 from creativity_lens.evaluation.endpoint_judge import endpoint_ratings
+from creativity_lens.evaluation.judge_cache import JudgeCache
 from creativity_lens.generation.endpoint import ChatEndpoint
 from creativity_lens.scoring.score import Text
 texts = [Text(f"t{i}", f"Story number {i}.") for i in range(30)]
-endpoint_ratings(ChatEndpoint(sys.argv[1], "frontier"), texts, cache=sys.argv[2], concurrency=2)
+run = JudgeCache._run
+def slow_disk(self, statement, values=()):
+    time.sleep(0.3 * ("INTO answers" in statement))
+    return run(self, statement, values)
+JudgeCache._run = slow_disk
+endpoint_ratings(ChatEndpoint(sys.argv[1], "frontier"), texts, cache=sys.argv[2], concurrency=3)
 """
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(server, endpoint, cache):
     server.answer = lambda body: f"{number(body) % 9 + 1}"
-    server.delay = 0.1
+    server.delay = 0.02
     run = subprocess.Popen([sys.executable, "-c", SCRIPT, server.url, str(cache)])
     deadline = time.monotonic() + 60
     while len(server.requests) < 8 and run.poll() is None and time.monotonic() < deadline:
@@ -783,13 +852,66 @@ def test_a_run_that_is_killed_goes_on_where_it_was(server, endpoint, cache):
     assert 8 <= n_sent < 30
     with JudgeCache(cache) as store:
         n_kept = len(store)
-    assert n_kept >= n_sent - 4  # two on their way, and two answered but not yet taken
+    assert n_sent - 3 <= n_kept < n_sent  # as many as may be asked at a time
     server.delay = 0.0
     texts = [Text(f"t{i}", f"Story number {i}.") for i in range(30)]
     found = endpoint_ratings(endpoint, texts, cache=cache)
     np.testing.assert_array_equal(found.values, [i % 9 + 1 for i in range(30)])
     assert (found.usage.requests, found.usage.cached) == (30 - n_kept, n_kept)
     assert len(server.requests) == n_sent + 30 - n_kept
+
+
+def test_a_question_is_sent_only_when_the_answer_before_it_is_on_disk(
+    server, endpoint, cache, monkeypatch
+):
+    n_kept, unsaved = 0, []
+    put_all = JudgeCache.put_all
+
+    def counted(self, answers, model):
+        nonlocal n_kept
+        time.sleep(0.05)
+        put_all(self, answers, model)
+        n_kept += len(answers)
+
+    def answer(body):
+        unsaved.append(len(server.requests) - n_kept)
+        time.sleep(0.01 * (number(body) % 3))
+        return "5"
+
+    monkeypatch.setattr(JudgeCache, "put_all", counted)
+    server.answer = answer
+    many = [Text(f"t{i}", f"Story number {i}.") for i in range(20)]
+    assert endpoint_ratings(endpoint, many, cache=cache, concurrency=4).usage.requests == 20
+    assert max(unsaved) == 4
+    assert n_kept == 20
+
+
+def test_answers_are_kept_all_or_none(cache):
+    with JudgeCache(cache) as store:
+        with pytest.raises(TypeError):
+            store.put_all(
+                {"a": Answer("7", "stop", 1, 1), "b": Answer("7", "stop", 1, 1, {1: {2}})}, "m"
+            )
+        assert len(store) == 0
+        store.put("a", "m", Answer("7", "stop", 1, 1))
+    with JudgeCache(cache) as store:
+        assert len(store) == 1
+
+
+def test_processes_that_begin_a_file_at_once_share_it(cache):
+    for n in range(20):
+        path = cache.with_name(f"{n}.sqlite")
+        start = threading.Barrier(4)
+
+        def keep(name, path=path, start=start):
+            start.wait()
+            with JudgeCache(path) as store:
+                store.put(name, "m", Answer("7", "stop", 1, 1))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(keep, "abcd"))
+        with JudgeCache(path) as store:
+            assert len(store) == 4
 
 
 def test_neither_key_nor_address_nor_text_is_in_the_file(server, endpoint, cache):
@@ -804,7 +926,7 @@ def test_neither_key_nor_address_nor_text_is_in_the_file(server, endpoint, cache
 
 def test_an_answer_comes_back_as_it_was(cache):
     token = AnswerToken(" 7", ((" 7", -0.25), ("7", -2.0)))
-    kept = Answer("7 \ud800\n", "length", 12, None, (token,))
+    kept = Answer("7 \ud800\n", "length", 12, None, (token,), ("logprobs", "seed"))
     with JudgeCache(cache) as store:
         store.put("k", "m", kept)
         store.put("k", "m", Answer("8", "stop", 1, 1))
@@ -814,10 +936,12 @@ def test_an_answer_comes_back_as_it_was(cache):
 
 
 def test_the_key_of_an_answer_is_a_digest_of_all_of_it():
-    one = answer_key("m", [{"role": "user", "content": "x"}], {"seed": 0})
+    url = "http://x:80/v1"
+    one = answer_key(url, "m", [{"role": "user", "content": "x"}], {"seed": 0})
     assert re.fullmatch(r"[0-9a-f]{64}", one)
-    assert one == answer_key("m", [{"content": "x", "role": "user"}], {"seed": 0})
-    assert one != answer_key("m", [{"role": "system", "content": "x"}], {"seed": 0})
+    assert one == answer_key(url, "m", [{"content": "x", "role": "user"}], {"seed": 0})
+    assert one != answer_key(url, "m", [{"role": "system", "content": "x"}], {"seed": 0})
+    assert one != answer_key("http://y:80/v1", "m", [{"role": "user", "content": "x"}], {"seed": 0})
 
 
 def test_a_file_that_is_no_cache_is_left_alone(tmp_path, server, endpoint):
@@ -826,7 +950,12 @@ def test_a_file_that_is_no_cache_is_left_alone(tmp_path, server, endpoint):
     with sqlite3.connect(other) as db:
         db.execute("CREATE TABLE mine (x)")
     db.close()
-    for path in (text, other):
+    with JudgeCache(tmp_path / "old.sqlite"):
+        pass
+    with sqlite3.connect(tmp_path / "old.sqlite") as db:
+        db.execute("UPDATE meta SET value = 'creativity_lens judge cache 1'")
+    db.close()
+    for path in (text, other, tmp_path / "old.sqlite"):
         before = path.read_bytes()
         with pytest.raises(DataError, match=r"no cache of a judge .* or name another file"):
             endpoint_ratings(endpoint, TEXTS, cache=path)
@@ -848,6 +977,8 @@ def test_a_file_that_is_no_cache_is_left_alone(tmp_path, server, endpoint):
         (lambda e: AnswerSettings(max_tokens=0), "max_tokens must be at least 1"),
         (lambda e: AnswerSettings(temperature=math.nan), "temperature must be from 0 to 2"),
         (lambda e: ChatEndpoint("http://x/v1?key=abc", "m"), r"without `\?` or `#`; a key goes"),
+        (lambda e: ChatEndpoint("http://me:abc@x:99999/v1", "m"), "must not hold a user"),
+        (lambda e: ChatEndpoint("http://x:99999/v1", "m"), "must be an address such as"),
     ],
 )
 def test_bad_input_is_named_before_anything_is_asked(server, endpoint, call, message):

@@ -162,8 +162,12 @@ def test_an_endpoint_is_asked_once_for_all(cli, server, texts_file, tmp_path):
     assert "17 requests" in first.out
     assert len(server.requests) == 9 + 2 * 4
     record = json.loads((out / "judge.json").read_text())
-    assert (record["endpoint"], record["model"]) == ("127.0.0.1", "frontier-1")
+    assert (record["endpoint"], record["model"]) == (
+        f"127.0.0.1:{server.server_address[1]}",
+        "frontier-1",
+    )
     assert record["usage"]["requests"] == 17
+    assert record["settings"]["refused"] == []
     # 17 · 100 tokens in at 2 and 17 · 2 out at 10, for a million each.
     assert record["usage"]["cost"] == pytest.approx((1700 * 2 + 34 * 10) / 1e6)
     assert record["pairs"] == {
@@ -221,6 +225,37 @@ def test_answers_that_cannot_be_read_are_blank_and_said(cli, server, texts_file,
         "" if i == 4 else "5.0" for i in range(9)
     ]
     assert not (out / "pairs.csv").exists()
+
+
+def test_a_cost_that_cannot_be_told_is_not_zero(cli, server, texts_file, tmp_path):
+    out = tmp_path / "judged"
+    server.usage = None
+    command = ("judge", "--texts", texts_file, "--out", out, *endpoint_options(server), "--no-rate")
+    first = cli(*command)
+    assert "not known (8 answers without a count of tokens) now, 0.0000 before" in first.out
+    usage = json.loads((out / "judge.json").read_text())["usage"]
+    assert (usage["cost"], usage["cost_of_cached"]) == (None, 0)
+    assert "0.0000 now, not known (8 answers without" in cli(*command).out
+    usage = json.loads((out / "judge.json").read_text())["usage"]
+    assert (usage["cost"], usage["cost_of_cached"], usage["cached_uncounted"]) == (0, None, 8)
+
+
+def test_what_the_endpoint_refused_is_said_once_and_written(cli, server, texts_file, tmp_path):
+    def answer(body):
+        for name in ("temperature", "logprobs"):
+            if name in body:
+                return 400, {"error": {"message": f"unsupported: {name}"}}
+        return "A" if "Which" in body["messages"][1]["content"] else "6"
+
+    server.answer = answer
+    out = tmp_path / "judged"
+    command = ("judge", "--texts", texts_file, "--out", out, *endpoint_options(server))
+    for _ in range(2):  # the second time from the cache
+        result = cli(*command)
+        said = " ".join(result.err.split())
+        assert said.count("the endpoint refused logprobs and temperature") == 1
+        record = json.loads((out / "judge.json").read_text())
+        assert record["settings"]["refused"] == ["logprobs", "temperature"]
 
 
 def test_tidy_ratings_are_taken_blank_texts_left_out(cli, loaded, tmp_path):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
@@ -148,12 +147,15 @@ def judge(
         for a, b in places
     ]
     who: Judge
+    host = None
     if endpoint is not None and model is not None:
         from creativity_lens.evaluation.judge_asking import AnswerSettings
         from creativity_lens.generation.endpoint import ChatEndpoint
 
+        remote_model = ChatEndpoint(endpoint, model, key_variable, max_retries=_RETRIES)
+        host = remote_model.host
         who = EndpointJudge(
-            ChatEndpoint(endpoint, model, key_variable, max_retries=_RETRIES),
+            remote_model,
             AnswerSettings(max_tokens=max_answer_tokens, seed=seed),
             out / CACHE if cache is None else cache,
             concurrency,
@@ -173,7 +175,7 @@ def judge(
     record = {
         "judge": column,
         "model": called,
-        "endpoint": None if endpoint is None else urlsplit(endpoint).hostname,
+        "endpoint": host,
         "quality": quality,
         "seed": seed,
         "texts": len(items),
@@ -276,6 +278,14 @@ def _show(out: Path, record: dict[str, Any]) -> None:
             f"{usage['requests']} requests, {usage['cached']} from the cache; "
             f"{usage['prompt_tokens']} tokens in, {usage['completion_tokens']} out"
         )
-        if usage["cost"] is not None:
-            lines["cost"] = f"{usage['cost']:.4f} now, {usage['cost_of_cached']:.4f} before"
+        if usage["price_in_per_million"] is not None:
+            now = _cost(usage["cost"], usage["uncounted"])
+            before = _cost(usage["cost_of_cached"], usage["cached_uncounted"])
+            lines["cost"] = f"{now} now, {before} before"
     terminal.summary(lines)
+
+
+def _cost(cost: float | None, uncounted: int) -> str:
+    if cost is None:
+        return f"not known ({uncounted} answers without a count of tokens)"
+    return f"{cost:.4f}"

@@ -9,8 +9,8 @@ import numpy as np
 from creativity_lens.cli import terminal
 
 if TYPE_CHECKING:
-    from creativity_lens.evaluation.endpoint_judge import EndpointChoices
-    from creativity_lens.evaluation.judge_asking import AnswerSettings, Usage
+    from creativity_lens.evaluation.endpoint_judge import EndpointChoices, EndpointRatings
+    from creativity_lens.evaluation.judge_asking import AnswerSettings
     from creativity_lens.evaluation.pairwise_judge import JudgedPair, Judgements
     from creativity_lens.generation.endpoint import ChatEndpoint
     from creativity_lens.scoring.score import Text
@@ -115,6 +115,7 @@ class EndpointJudge:
         self._endpoint, self._settings = endpoint, settings
         self._cache, self._concurrency = cache, concurrency
         self._usage: Usage = Usage()
+        self._refused: set[str] = set()
 
     def rate(self, texts: "Sequence[Text]", column: str, quality: str, advance: Any) -> Rated:
         """See `Judge`."""
@@ -130,7 +131,7 @@ class EndpointJudge:
             settings=self._settings,
             on_progress=advance,
         )
-        self._add(found.usage, found.n_unparsed, found.n_cut, "ratings")
+        self._add(found, "ratings")
         return Rated(
             {column: found.values}, _rating_record(found.values, found.mass, found.n_unparsed)
         )
@@ -148,15 +149,25 @@ class EndpointJudge:
             settings=self._settings,
             on_progress=advance,
         )
-        self._add(found.usage, found.n_unparsed, found.n_cut, "choices")
+        self._add(found, "choices")
         orders = np.stack([found.first_order, found.second_order], axis=1)
         return Chosen(found, orders, _choice_record(found, found.n_unparsed))
 
-    def _add(self, usage: "Usage", n_unparsed: int, n_cut: int, what: str) -> None:
-        self._usage = self._usage + usage
-        if n_unparsed:
-            cut = f", {n_cut} of them cut off: raise --max-answer-tokens" if n_cut else ""
-            terminal.note(f"{n_unparsed} {what} could not be read from the answers{cut}.")
+    def _add(self, found: "EndpointRatings | EndpointChoices", what: str) -> None:
+        self._usage = self._usage + found.usage
+        refused = [name for name in found.refused if name not in self._refused]
+        self._refused.update(refused)
+        if refused:
+            terminal.note(
+                f"the endpoint refused {' and '.join(refused)}: it was asked without, and answers "
+                "as it does by default."
+            )
+        if found.n_unparsed:
+            cut = f", {found.n_cut} of them cut off: raise --max-answer-tokens"
+            terminal.note(
+                f"{found.n_unparsed} {what} could not be read from the answers"
+                f"{cut if found.n_cut else ''}."
+            )
 
     def usage(self, prices: tuple[float, float] | None) -> dict[str, Any]:
         """See `Judge`."""
@@ -170,7 +181,11 @@ class EndpointJudge:
 
     def settings(self) -> dict[str, Any]:
         """See `Judge`."""
-        return {**self._settings.to_dict(), "concurrency": self._concurrency}
+        return {
+            **self._settings.to_dict(),
+            "refused": sorted(self._refused),
+            "concurrency": self._concurrency,
+        }
 
 
 def _rating_record(values: Any, mass: Any, n_unparsed: int) -> dict[str, Any]:

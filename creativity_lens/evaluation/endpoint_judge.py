@@ -44,6 +44,7 @@ class EndpointRatings:
         scale: lowest and highest rating.
         quality: the adjective that was asked about.
         usage: what the answers took.
+        refused: settings that the endpoint refused and was asked without.
     """
 
     ids: tuple[str, ...]
@@ -54,6 +55,7 @@ class EndpointRatings:
     scale: Scale
     quality: str
     usage: Usage
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +71,7 @@ class EndpointChoices:
         n_cut: how many of those ended at the limit of tokens.
         quality: the adjective that was asked about.
         usage: what the answers took.
+        refused: settings that the endpoint refused and was asked without.
     """
 
     ids: tuple[str, ...]
@@ -78,6 +81,7 @@ class EndpointChoices:
     n_cut: int
     quality: str
     usage: Usage
+    refused: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -149,7 +153,7 @@ def endpoint_ratings(
         )
         for text in texts
     ]
-    answers, usage = ask_all(
+    asked = ask_all(
         endpoint,
         questions,
         settings=settings or AnswerSettings(),
@@ -157,15 +161,16 @@ def endpoint_ratings(
         concurrency=concurrency,
         on_progress=on_progress,
     )
-    found = [read_rating(answer, scale) for answer in answers]
+    found = [read_rating(answer, scale) for answer in asked.answers]
     return EndpointRatings(
         tuple(text.id for text in texts),
         np.array([one.value for one in found]),
         np.array([one.mass for one in found]),
-        *_unparsed(answers, found),
+        *_unparsed(asked.answers, found),
         scale,
         quality,
-        usage,
+        asked.usage,
+        asked.refused,
     )
 
 
@@ -207,7 +212,7 @@ def endpoint_choices(
         for pair in pairs
         for a, b in ((pair.a, pair.b), (pair.b, pair.a))
     ]
-    answers, usage = ask_all(
+    asked = ask_all(
         endpoint,
         questions,
         settings=settings or AnswerSettings(),
@@ -215,15 +220,16 @@ def endpoint_choices(
         concurrency=concurrency,
         on_progress=on_progress,
     )
-    found = [read_choice(answer, labels) for answer in answers]
+    found = [read_choice(answer, labels) for answer in asked.answers]
     of_first = np.array([one.value for one in found])
     return EndpointChoices(
         tuple(pair.id for pair in pairs),
         of_first[0::2],
         1 - of_first[1::2],
-        *_unparsed(answers, found),
+        *_unparsed(asked.answers, found),
         quality,
-        usage,
+        asked.usage,
+        asked.refused,
     )
 
 

@@ -1,9 +1,10 @@
 """Asking a model behind an endpoint many questions: some at a time, none of them twice."""
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from creativity_lens.errors import InputError, ModelError
@@ -75,7 +76,9 @@ class Usage:
         completion_tokens: of the requests.
         cached_prompt_tokens: of the answers on disk, when they were asked for.
         cached_completion_tokens: the same of their answers.
-        uncounted: answers of which the server told no tokens; they are missing from the sums.
+        uncounted: answers to the requests of which the server told no tokens; they are missing from
+            the sums.
+        cached_uncounted: the same of the answers on disk.
     """
 
     requests: int = 0
@@ -85,17 +88,25 @@ class Usage:
     cached_prompt_tokens: int = 0
     cached_completion_tokens: int = 0
     uncounted: int = 0
+    cached_uncounted: int = 0
 
     def __add__(self, other: "Usage") -> "Usage":
         mine, its = asdict(self), asdict(other)
         return Usage(**{name: mine[name] + its[name] for name in mine})
 
-    def cost(self, price_in: float, price_out: float) -> float:
-        """What the requests cost now, at prices for a million prompt and completion tokens."""
+    def cost(self, price_in: float, price_out: float) -> float | None:
+        """What the requests cost now, at prices for a million prompt and completion tokens.
+
+        None if the tokens of an answer are not known.
+        """
+        if self.uncounted:
+            return None
         return (self.prompt_tokens * price_in + self.completion_tokens * price_out) / _MILLION
 
-    def cached_cost(self, price_in: float, price_out: float) -> float:
-        """What the answers on disk cost when they were asked for."""
+    def cached_cost(self, price_in: float, price_out: float) -> float | None:
+        """What the answers on disk cost when they were asked for; None as for `cost`."""
+        if self.cached_uncounted:
+            return None
         tokens_in, tokens_out = self.cached_prompt_tokens, self.cached_completion_tokens
         return (tokens_in * price_in + tokens_out * price_out) / _MILLION
 
@@ -110,6 +121,11 @@ class Asked(NamedTuple):
     answers: tuple[Answer, ...]
     usage: Usage
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Settings that the endpoint refused for any of the answers: they were asked without."""
+        return tuple(sorted({name for answer in self.answers for name in answer.refused}))
+
 
 def ask_all(
     endpoint: ChatEndpoint,
@@ -122,8 +138,12 @@ def ask_all(
 ) -> Asked:
     """Answer each question, from the cache where it is there.
 
-    Each answer is on disk before the next is taken. If a question fails, no further one is sent;
-    answers that are on their way are waited for and kept, since they are paid for.
+    A question is sent only after the answer whose place it takes is on disk: a process that is
+    killed at any instant loses `concurrency` answers at most. If a question fails, no further one
+    is sent; answers that are on their way are waited for and kept, since they are paid for.
+
+    Two kinds of answer are not kept, since they may come out otherwise another time: those that the
+    content filter withholds, and empty ones for which the server counts no tokens.
 
     Args:
         endpoint: who is asked.
@@ -142,7 +162,7 @@ def ask_all(
         raise InputError(f"concurrency must be at least 1, got {concurrency}.")
     places: dict[str, list[int]] = {}
     for i, question in enumerate(questions):
-        key = answer_key(endpoint.model, question.messages, settings.to_dict())
+        key = answer_key(endpoint.address, endpoint.model, question.messages, settings.to_dict())
         places.setdefault(key, []).append(i)
     told = on_progress or (lambda n: None)
     with JudgeCache(cache) as store:
@@ -151,10 +171,12 @@ def ask_all(
         missing = [key for key in places if key not in known]
         old = list(known.values())
 
-        def keep(key: str, answer: Answer) -> None:
-            store.put(key, endpoint.model, answer)
-            known[key] = answer
-            told(len(places[key]))
+        def keep(answers: Mapping[str, Answer]) -> None:
+            lasting = {key: answer for key, answer in answers.items() if _lasts(answer)}
+            if lasting:
+                store.put_all(lasting, endpoint.model)
+            known.update(answers)
+            told(sum(len(places[key]) for key in answers))
 
         if missing:
             endpoint.check()
@@ -168,18 +190,28 @@ def ask_all(
         completion_tokens=sum(one.completion_tokens or 0 for one in new),
         cached_prompt_tokens=sum(one.prompt_tokens or 0 for one in old),
         cached_completion_tokens=sum(one.completion_tokens or 0 for one in old),
-        uncounted=sum(None in (one.prompt_tokens, one.completion_tokens) for one in (*new, *old)),
+        uncounted=sum(map(_is_uncounted, new)),
+        cached_uncounted=sum(map(_is_uncounted, old)),
     )
     key_of = {i: key for key, indices in places.items() for i in indices}
     return Asked(tuple(known[key_of[i]] for i in range(len(questions))), usage)
 
 
+def _lasts(answer: Answer) -> bool:
+    """Whether an answer is worth keeping."""
+    return not answer.withheld and bool(answer.text.strip() or answer.completion_tokens)
+
+
+def _is_uncounted(answer: Answer) -> bool:
+    return None in (answer.prompt_tokens, answer.completion_tokens)
+
+
 def _ask(
     endpoint: ChatEndpoint,
-    questions: dict[str, Question],
+    questions: Mapping[str, Question],
     settings: AnswerSettings,
     concurrency: int,
-    keep: Callable[[str, Answer], None],
+    keep: Callable[[Mapping[str, Answer]], None],
 ) -> None:
     def ask(question: Question) -> Answer:
         return endpoint.ask(
@@ -191,22 +223,35 @@ def _ask(
         )
 
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="judge")
-    waiting: dict[Future[Answer], str] = {
-        pool.submit(ask, question): key for key, question in questions.items()
-    }
+    left = iter(questions.items())
+    waiting: dict[Future[Answer], str] = {}
+
+    def send() -> None:
+        for key, question in islice(left, concurrency - len(waiting)):
+            waiting[pool.submit(ask, question)] = key
+
+    def take(done: Collection[Future[Answer]]) -> list[tuple[str, BaseException]]:
+        """Keep what was answered, in one go; what failed."""
+        ended = {waiting[future]: future for future in done}
+        failed = {key: error for key, one in ended.items() if (error := one.exception())}
+        answered = {key: one.result() for key, one in ended.items() if key not in failed}
+        if answered:
+            keep(answered)
+        for future in done:
+            del waiting[future]
+        return list(failed.items())
+
     try:
-        for future in as_completed(list(waiting)):
-            key = waiting.pop(future)
-            try:
-                answer = future.result()
-            except ModelError as error:
+        send()
+        while waiting:
+            for key, error in take(wait(waiting, return_when=FIRST_COMPLETED).done):
+                if not isinstance(error, ModelError):
+                    raise error
                 raise ModelError(
                     f"asked about {questions[key].about}, {error} Ask again with the same cache to "
                     "go on from there."
                 ) from error
-            keep(key, answer)
+            send()
     finally:  # after an error or Ctrl-C there are others on their way
         pool.shutdown(wait=True, cancel_futures=True)
-        for future, key in waiting.items():
-            if future.done() and not future.cancelled() and future.exception() is None:
-                keep(key, future.result())
+        take([future for future in waiting if not future.cancelled()])

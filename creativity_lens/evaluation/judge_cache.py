@@ -1,14 +1,15 @@
 """Answers of a judge behind an endpoint, kept in one SQLite file, so that none is paid for twice.
 
-The key of an answer is a digest of the model's name, the messages and the settings; neither the
-endpoint's address, nor its key, nor the texts are written. Each answer is committed as it comes: a
-run that is killed at any instant loses only those that were on their way.
+The key of an answer is a digest of the endpoint's address, the model's name, the messages and the
+settings; neither the address, nor the endpoint's key, nor the texts are written. What `put` and
+`put_all` have returned from is on disk, whatever happens to the process then.
 """
 
+import contextlib
 import json
 import os
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from creativity_lens.errors import DataError, InputError
 from creativity_lens.generation.endpoint import Answer, AnswerToken
 from creativity_lens.io import sha256_json
 
-_FORMAT = "creativity_lens judge cache 1"
+_FORMAT = "creativity_lens judge cache 2"
 _PATIENCE = 20.0
 """Seconds that a commit waits for another process that uses the same file."""
 _TABLES = """
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS answers (
     prompt_tokens INTEGER,
     completion_tokens INTEGER,
     logprobs TEXT NOT NULL,
+    refused TEXT NOT NULL,
     answered_at TEXT NOT NULL
 );
 """
@@ -46,11 +48,19 @@ _NOT_DAMAGE = {
 
 
 def answer_key(
-    model: str, messages: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
+    address: str, model: str, messages: Sequence[Mapping[str, str]], settings: Mapping[str, Any]
 ) -> str:
-    """What an answer is found by again: a hex digest of all that it depends on."""
+    """What an answer is found by again: a hex digest of all that it depends on.
+
+    The same name of a model at another address may be another model.
+    """
     return sha256_json(
-        {"model": model, "messages": [dict(one) for one in messages], "settings": dict(settings)}
+        {
+            "address": address,
+            "model": model,
+            "messages": [dict(one) for one in messages],
+            "settings": dict(settings),
+        }
     )
 
 
@@ -99,13 +109,13 @@ class JudgeCache:
     def get(self, key: str) -> Answer | None:
         """The answer of that key, or None."""
         rows = self._run(
-            "SELECT text, finish_reason, prompt_tokens, completion_tokens, logprobs FROM answers "
-            "WHERE key = ?",
+            "SELECT text, finish_reason, prompt_tokens, completion_tokens, logprobs, refused "
+            "FROM answers WHERE key = ?",
             (key,),
         )
         if not rows:
             return None
-        text, reason, n_prompt, n_completion, logprobs = rows[0]
+        text, reason, n_prompt, n_completion, logprobs, refused = rows[0]
         try:
             tokens = tuple(
                 AnswerToken(token, tuple((other, float(value)) for other, value in likeliest))
@@ -113,34 +123,53 @@ class JudgeCache:
             )
         except (TypeError, ValueError) as error:
             raise self._damaged(error) from error
-        return Answer(text, reason, n_prompt, n_completion, tokens)
+        return Answer(text, reason, n_prompt, n_completion, tokens, tuple(refused.split()))
 
     def put(self, key: str, model: str, answer: Answer) -> None:
         """Keep an answer; on return it is on disk. The first answer of a key stays."""
-        # Half of a surrogate pair is nothing that a file takes.
-        text = answer.text.encode(errors="replace").decode()
-        logprobs = json.dumps(answer.tokens)
-        self._run(
-            "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(key, model, text, answer.finish_reason),
-                *(answer.prompt_tokens, answer.completion_tokens, logprobs),
-                datetime.now(UTC).isoformat(timespec="seconds"),
-            ),
-        )
+        self.put_all({key: answer}, model)
+
+    def put_all(self, answers: Mapping[str, Answer], model: str) -> None:
+        """Keep answers by their keys, all or none; as `put`, in the time that one takes."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with self._transaction():
+            for key, answer in answers.items():
+                self._run(
+                    "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        # Half of a surrogate pair is nothing that a file takes.
+                        *(key, model, answer.text.encode(errors="replace").decode()),
+                        *(answer.finish_reason, answer.prompt_tokens, answer.completion_tokens),
+                        *(json.dumps(answer.tokens), " ".join(answer.refused), now),
+                    ),
+                )
 
     def _prepare(self) -> None:
         self._run("PRAGMA synchronous = FULL")
-        if not self._run("SELECT 1 FROM sqlite_master WHERE name = 'meta'"):
-            if self._run("SELECT 1 FROM sqlite_master"):
-                raise self._damaged("another program wrote it")
-            self._run("BEGIN IMMEDIATE")
-            for statement in _TABLES.split(";"):
-                self._run(statement)
-            self._run("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (_FORMAT,))
-            self._run("COMMIT")
+        if not self._is_ours():
+            with self._transaction():  # another process may make the same file now
+                if not self._is_ours():
+                    if self._run("SELECT 1 FROM sqlite_master"):
+                        raise self._damaged("another program wrote it")
+                    for statement in _TABLES.split(";"):
+                        self._run(statement)
+                    self._run("INSERT INTO meta VALUES ('format', ?)", (_FORMAT,))
         if self._run("SELECT value FROM meta WHERE key = 'format'") != [(_FORMAT,)]:
             raise self._damaged("another program or version wrote it")
+
+    def _is_ours(self) -> bool:
+        return bool(self._run("SELECT 1 FROM sqlite_master WHERE name = 'meta'"))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._run("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._run("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.rollback()
+            raise
 
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
