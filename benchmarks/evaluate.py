@@ -67,9 +67,11 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=N_TEXTS)
     given = parser.parse_args()
     model = cl.load_model()
-    directions = cl.load_directions() if given.directions is None else None
-    directions = directions or cl.DirectionSet.load(given.directions)
-    rows = contrast_beside(given.directions)
+    if given.directions is None:
+        directions, rows = cl.load_shipped_run()
+    else:
+        directions = cl.DirectionSet.load(given.directions)
+        rows = contrast_beside(given.directions)
     ratings = rated_texts(model, given.texts)
     with tempfile.TemporaryDirectory() as store:
         runs = []

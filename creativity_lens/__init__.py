@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from creativity_lens.directions.extract import Extraction, ExtractionConfig, extract
     from creativity_lens.directions.nuisance import nuisance_erasure, read_nuisances
     from creativity_lens.directions.run_files import load_run, save_run
-    from creativity_lens.directions.shipped import load_directions
+    from creativity_lens.directions.shipped import load_directions, load_shipped_run
     from creativity_lens.errors import (
         CacheError,
         CreativityLensError,
@@ -77,7 +77,9 @@ if TYPE_CHECKING:
     from creativity_lens.steering.steer import steer
     from creativity_lens.studies.demo import run_demo
     from creativity_lens.studies.evaluate import evaluate
+    from creativity_lens.studies.evaluate_comparisons import JudgedPairs
     from creativity_lens.studies.evaluate_config import EvaluateConfig
+    from creativity_lens.studies.evaluate_inputs import read_judged_pairs
     from creativity_lens.studies.evaluate_tables import EvaluateResult
     from creativity_lens.studies.negated import Negations, negate_premises
     from creativity_lens.studies.power import power
@@ -106,6 +108,7 @@ _HOMES = {
     "Generation": "steering.generate",
     "InputError": "errors",
     "JudgedPair": "evaluation.pairwise_judge",
+    "JudgedPairs": "studies.evaluate_comparisons",
     "LensModel": "models.protocol",
     "MissingDependencyError": "errors",
     "ModelError": "errors",
@@ -139,6 +142,7 @@ _HOMES = {
     "load_passages": "prompts.pairs",
     "load_ratings": "evaluation.shipped_ratings",
     "load_run": "directions.run_files",
+    "load_shipped_run": "directions.shipped",
     "load_sweep_config": "runs.sweep_config",
     "load_writing_prompts": "prompts.readers",
     "make_study": "evaluation.study_design",
@@ -151,6 +155,7 @@ _HOMES = {
     "randomized": "models.randomized",
     "rate_texts": "evaluation.naive_rating",
     "ratings_from_frame": "evaluation.ratings",
+    "read_judged_pairs": "studies.evaluate_inputs",
     "read_nuisances": "directions.nuisance",
     "read_pairs": "prompts.pairs",
     "read_passages": "prompts.pairs",
@@ -189,6 +194,7 @@ __all__ = [
     "Generation",
     "InputError",
     "JudgedPair",
+    "JudgedPairs",
     "LensModel",
     "MissingDependencyError",
     "ModelError",
@@ -222,6 +228,7 @@ __all__ = [
     "load_passages",
     "load_ratings",
     "load_run",
+    "load_shipped_run",
     "load_sweep_config",
     "load_writing_prompts",
     "make_study",
@@ -234,6 +241,7 @@ __all__ = [
     "randomized",
     "rate_texts",
     "ratings_from_frame",
+    "read_judged_pairs",
     "read_nuisances",
     "read_pairs",
     "read_passages",

@@ -305,7 +305,7 @@ def _between(outside: str) -> list[dict[str, Any]]:
     )
     return [
         {"first": a, "second": b, "pairwise_accuracy": value, "kendall": 0.1, "spearman": 0.12}
-        | {"n_pairs": 60}
+        | {"ci_low": value - HALF, "ci_high": value + HALF, "p_value": 0.2, "n_pairs": 60}
         for a, b, value in pairs
     ]
 

@@ -17,7 +17,7 @@ from creativity_lens.evaluation.accuracy import (
     per_prompt,
     permutation_p,
 )
-from creativity_lens.evaluation.agreement import agreement, between, holm, judged_agreement
+from creativity_lens.evaluation.agreement import agreement, holm, judged_agreement
 from creativity_lens.evaluation.pair_design import pair_design
 from creativity_lens.evaluation.pair_draws import make_draws
 from creativity_lens.evaluation.rank_agreement import (
@@ -504,9 +504,10 @@ def test_two_scores_are_held_against_each_other():
     messy = Messy(n_prompts=15)
     one, other = messy.scores[0], messy.scores[2]
     few = {"n_draws": 50, "n_permutations": 50}
-    assert between(one, one, messy.prompts, **few).pairwise_accuracy == 1.0
-    assert between(one, -one, messy.prompts, **few).pairwise_accuracy == 0.0
-    there, back = (between(a, b, messy.prompts, **few) for a, b in ((one, other), (other, one)))
+    by_one, by_other = (pair_design(score, messy.prompts, min_gap=0.0) for score in (one, other))
+    same, turned, there = agreement(by_one, np.stack([one, -one, other]), **few)
+    assert (same.pairwise_accuracy, turned.pairwise_accuracy) == (1.0, 0.0)
+    (back,) = agreement(by_other, one[None], **few)
     assert there.kendall == pytest.approx(back.kendall)
     assert there.n_pairs == back.n_pairs  # neither ties
 

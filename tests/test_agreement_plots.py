@@ -466,6 +466,7 @@ def test_the_matrix_holds_each_pair_both_ways_and_people_at_the_primary_layer(fi
         return cells.z[rows.index(a)][columns.index(b)]
 
     assert cell("naive_rating", "naive_choice") == cell("naive_choice", "naive_rating") == 0.64
+    assert "0.64 [0.58, 0.70], 60 pairs" in cells.hovertext[0][1]
     assert cell("gpt", "cosine") is None
     assert cell("cosine", "people: engagement, expert") == pytest.approx(
         accuracy("cosine", PRIMARY, 1, "expert", STRICT)

@@ -14,7 +14,7 @@ from creativity_lens.directions.rereading import paired_means, passages_in
 from creativity_lens.directions.run_files import load_run, save_run
 from creativity_lens.errors import DirectionMismatchError, InputError
 from creativity_lens.evaluation.accuracy import accuracies
-from creativity_lens.evaluation.agreement import holm
+from creativity_lens.evaluation.agreement import agreement, holm
 from creativity_lens.evaluation.pair_design import pair_design
 from creativity_lens.evaluation.ratings import ratings_from_frame
 from creativity_lens.generation.sampling import Sampling
@@ -748,6 +748,25 @@ def test_judges_of_pairs_are_held_against_scores_and_each_other(study):
     assert both["pairwise_accuracy"] == pytest.approx(0.5 / 12)
     assert both["n_pairs"] == 12
     assert math.isnan(both["kendall"])
+    # One pair a prompt, of which only the first is a tie: at most a few draws hold it often.
+    assert both["ci_low"] == 0
+    assert 0.5 / 12 < both["ci_high"] < 0.3
+    exact = one(table, first="mine", second="good")
+    assert (exact["ci_low"], exact["ci_high"]) == (pytest.approx(0.7354, abs=1e-4), 1.0)
+
+
+def test_judges_are_held_against_each_other_as_against_people(study):
+    """The same function as for people: the first is the rating, at any gap."""
+    ratings = rated(without(texts(), "author_type"), noise(3))
+    drawn = np.random.default_rng(5).normal(size=(2, len(ratings.texts)))
+    scores = pd.DataFrame(drawn.T, columns=["mine", "yours"], index=ratings.texts.index)
+    row = one(study(ratings, scores=scores).tables["between"], first="mine", second="yours")
+    prompts = tuple(ratings.texts["prompt_id"])
+    (same,) = agreement(
+        pair_design(drawn[0], prompts, min_gap=0.0), drawn[1:], n_draws=100, n_permutations=99
+    )
+    for name in ("pairwise_accuracy", "ci_low", "ci_high", "p_value", "kendall", "n_pairs"):
+        assert row[name] == pytest.approx(getattr(same, name))
 
 
 @pytest.mark.parametrize("name", ["cosine@1", "nll", "chosen", "direction:wit", "naive_rating"])

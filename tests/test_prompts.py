@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from creativity_lens.directions.shipped import load_directions
 from creativity_lens.errors import DataError, InputError
 from creativity_lens.prompts.data import data_path
 from creativity_lens.prompts.instructions import check_sides, load_instructions
@@ -186,8 +187,12 @@ def test_an_unknown_contrast_names_those_that_there_are():
 
 def test_data_path_finds_shipped_files_only():
     assert data_path("instructions.toml").is_file()
-    with pytest.raises(InputError, match="there are: none"):
+    with pytest.raises(InputError, match="there are: directions, prompts, ratings"):
         data_path("nowhere", "x.jsonl")
+    with pytest.raises(InputError, match=r"there are: code, dialogue, poetry, stories\."):
+        data_path("prompts", "x.jsonl")
+    with pytest.raises(InputError, match=r"there are: smollm2-135m-instruct\."):
+        load_directions("smollm3")
 
 
 # --- instruction contrast --------------------------------------------------------------------

@@ -29,8 +29,9 @@ for name, path in shipped_corpora().items():
     kind, _, last = name.rpartition("/")
     rows[name] = len(cl.load_passages(last) if kind == "nuisance" else cl.load_contrast(name))
 load_instructions(), word_lists()
-directions = [path.stem for path in (home / "_data/directions").glob("*.safetensors")]
-widths = {name: len(cl.load_directions(name)) for name in directions}
+runs = [path.name for path in (home / "_data/directions").iterdir()]
+widths = {name: len(cl.load_directions(name)) for name in runs}
+assert all(cl.load_shipped_run(name)[1] for name in runs)
 train = len(cl.load_contrast("stories", split="train"))
 card = data_path("README.md").is_file()
 print(json.dumps([str(home), rows, widths, train, card]))
@@ -63,6 +64,6 @@ def test_a_wheel_carries_every_corpus_and_the_shipped_directions(tmp_path, monke
     here = {name: read_corpus(path) for name, path in shipped_corpora().items()}
     assert rows == {name: len(found) for name, found in here.items()}
     assert train == sum(row.split == "train" for row in here["stories"])
-    assert set(widths) == {p.stem for p in (CHECKOUT / "data/directions").glob("*.safetensors")}
+    assert set(widths) == {path.name for path in (CHECKOUT / "data/directions").iterdir()}
     assert all(n_layers > 0 for n_layers in widths.values())
     assert card

@@ -125,7 +125,8 @@ def evaluate(
 
     from creativity_lens.directions.direction import DirectionSet
     from creativity_lens.directions.nuisance import NUISANCES
-    from creativity_lens.directions.shipped import load_directions
+    from creativity_lens.directions.run_files import DIRECTIONS_FILE
+    from creativity_lens.directions.shipped import shipped_run
     from creativity_lens.plots.agreement_figures import agreement_figures
     from creativity_lens.report.agreement import render_agreement
     from creativity_lens.report.figure_files import write_figures
@@ -171,11 +172,12 @@ def evaluate(
         quality=quality,
         seed=seed,
     )
-    found = lens = None
+    found = lens = made = None
     rows = []
     if use_model:
-        found = DirectionSet.load(directions) if directions is not None else load_directions()
-        rows = contrast_beside(directions)
+        made = shipped_run() / DIRECTIONS_FILE if directions is None else directions
+        found = DirectionSet.load(made)
+        rows = contrast_beside(made)
         if layer is not None:
             found[layer]  # a layer out of range is an error before the model is loaded
     check_writable(out, folder=True)
@@ -213,7 +215,7 @@ def evaluate(
             "command": command,
             "config": asdict(config),
             "ratings_sha256": sha256_file(ratings) if ratings.is_file() else None,
-            "directions": None if directions is None else sha256_file(directions),
+            "directions": None if made is None else sha256_file(made),
             "provenance": dict(result.provenance),
             "layer": result.layer,
             "layer_reason": result.layer_reason,

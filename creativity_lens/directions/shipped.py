@@ -1,6 +1,10 @@
-"""The direction set that comes with the package, for the packaged model."""
+"""The extraction run that comes with the package, for the packaged model."""
+
+from pathlib import Path
 
 from creativity_lens.directions.direction import DirectionSet
+from creativity_lens.directions.extract import ContrastRow
+from creativity_lens.directions.run_files import DIRECTIONS_FILE, load_run
 from creativity_lens.models.packaged import DEFAULT_MODEL
 from creativity_lens.prompts.data import data_path
 
@@ -13,4 +17,25 @@ def load_directions(name: str = DEFAULT_MODEL) -> DirectionSet:
     Raises:
         InputError: unknown name; names those that there are.
     """
-    return DirectionSet.load(data_path("directions", f"{name}.safetensors"))
+    return DirectionSet.load(shipped_run(name) / DIRECTIONS_FILE)
+
+
+def load_shipped_run(name: str = DEFAULT_MODEL) -> tuple[DirectionSet, list[ContrastRow]]:
+    """The same directions with the texts that they were made from, as `load_run` gives them.
+
+    The texts choose a layer without any rating, and give covariance and shuffled labels, to
+    `evaluate` and `probe_run`.
+
+    Raises:
+        InputError: unknown name; names those that there are.
+    """
+    return load_run(shipped_run(name))
+
+
+def shipped_run(name: str = DEFAULT_MODEL) -> Path:
+    """The folder of a shipped run: `contrast.jsonl`, `directions.safetensors`, `manifest.json`.
+
+    Raises:
+        InputError: unknown name; names those that there are.
+    """
+    return data_path("directions", name, DIRECTIONS_FILE).parent

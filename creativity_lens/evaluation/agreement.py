@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from creativity_lens.errors import InputError
 from creativity_lens.evaluation.accuracy import bounds, two_sided_p
-from creativity_lens.evaluation.pair_design import PairDesign, pair_design, ratio
+from creativity_lens.evaluation.pair_design import PairDesign, ratio
 from creativity_lens.evaluation.pair_draws import (
     Draws,
     Order,
@@ -105,26 +105,6 @@ def agreement(
         spearman=spearman_within(design, scores),
         system=of_systems,
     )
-
-
-def between(
-    scores_a: Float[Array, " listed"],
-    scores_b: Float[Array, " listed"],
-    prompts: Sequence[str],
-    *,
-    n_draws: int = 2000,
-    n_permutations: int = 2000,
-    seed: int = 0,
-) -> Agreement:
-    """Agreement of two scores or judges: the first is taken for the rating, at any gap.
-
-    Pairs that tie in the first do not count, those that tie in the second count half: the accuracy
-    is not the same the other way round, the correlations are.
-    """
-    design = pair_design(scores_a, prompts, min_gap=0.0)
-    return agreement(
-        design, scores_b[None], n_draws=n_draws, n_permutations=n_permutations, seed=seed
-    )[0]
 
 
 def judged_agreement(

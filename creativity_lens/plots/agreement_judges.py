@@ -174,6 +174,7 @@ def _judge_note(row: dict[str, Any]) -> str:
 def _pair_note(row: dict[str, Any]) -> str:
     return (
         f"{plain(str(row['first']), 60)} and {plain(str(row['second']), 60)}: "
-        f"{number(row['pairwise_accuracy'])}, {row['n_pairs']:.0f} pairs<br>"
+        f"{number(row['pairwise_accuracy'])} [{number(row['ci_low'])}, {number(row['ci_high'])}], "
+        f"{row['n_pairs']:.0f} pairs<br>"
         f"tau {number(row['kendall'])}, rho {number(row['spearman'])}"
     )

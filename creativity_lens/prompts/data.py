@@ -16,11 +16,17 @@ def data_path(*parts: str) -> Path:
         path = root.joinpath(*parts)
         if path.is_file():
             return path
-    there = [
-        file.stem
-        for root in _roots()
-        for file in sorted(root.joinpath(*parts[:-1]).glob(f"*{Path(parts[-1]).suffix}"))
+    # What stands where the path goes astray: files of the same kind, or folders.
+    astray = next(
+        i
+        for i in range(len(parts))
+        if not any(root.joinpath(*parts[: i + 1]).exists() for root in _roots())
+    )
+    suffix = Path(parts[astray]).suffix
+    beside = [
+        path for root in _roots() for path in root.joinpath(*parts[:astray]).glob(f"*{suffix}")
     ]
+    there = sorted({path.stem for path in beside if suffix or path.is_dir()})
     raise InputError(
         f"no shipped file {'/'.join(parts)!r}; there are: {', '.join(there) or 'none'}."
     )

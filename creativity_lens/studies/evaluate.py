@@ -171,7 +171,7 @@ def evaluate(
             advance(1)
     with stages.stage("judges", 1) as advance:
         judges_between = between_rows(
-            columns, (*judge.pairs, *judged), tuple(ratings.texts["prompt_id"]), primary
+            columns, (*judge.pairs, *judged), tuple(ratings.texts["prompt_id"]), primary, config
         )
         advance(1)
     about = [*judge.about, *(row for one in judged for row in one.about)]

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from creativity_lens.evaluation.agreement import Agreement, between, judged_agreement
-from creativity_lens.evaluation.pair_design import pair_design
-from creativity_lens.stats import Array
+from creativity_lens.evaluation.accuracy import bounds
+from creativity_lens.evaluation.agreement import Agreement, agreement, judged_agreement
+from creativity_lens.evaluation.pair_design import FEW_PROMPTS, pair_design
+from creativity_lens.stats import Array, bootstrap_weights
 from creativity_lens.studies.evaluate_comparisons import JudgedPairs
+from creativity_lens.studies.evaluate_config import EvaluateConfig
 from creativity_lens.studies.evaluate_rows import length_of
 from creativity_lens.studies.evaluate_scores import LENGTH, PAPER, ScoreColumns
 from creativity_lens.studies.evaluate_tables import column_name
@@ -28,17 +30,19 @@ def between_rows(
     judged: Sequence[JudgedPairs],
     prompts: Sequence[str],
     primary: int | None,
+    config: EvaluateConfig,
 ) -> list[dict[str, Any]]:
     """One row for each two of: judges, scores that were brought, the paper's score, length.
 
     A judge that compares pairs stands second, since it gives texts no rating to go by; two of them
-    are compared on the pairs that both were asked about.
+    are compared on the pairs that both were asked about, whose interval resamples prompts alone.
 
     Args:
         columns: all scores.
         judged: judges that compared pairs.
         prompts: the prompt of each text.
         primary: the layer of the paper's score.
+        config: how many draws are made.
     """
     sides = {
         column_name(key.score, None): columns.row(key)
@@ -49,20 +53,24 @@ def between_rows(
     if length is not None:
         sides.setdefault(LENGTH, length)
     names = list(sides)[:MOST_JUDGES]
+    draws: dict[str, Any] = {
+        "n_draws": config.n_draws,
+        "n_permutations": config.n_permutations,
+        "seed": config.seed,
+    }
     found = []
     for i, first in enumerate(names):
-        for second in names[i + 1 :]:
-            # Only estimates are shown, here and below: a matrix of intervals says little.
-            agreed = between(sides[first], sides[second], prompts, n_draws=1, n_permutations=1)
-            found.append(_row(first, second, agreed))
+        design = pair_design(sides[first], prompts, min_gap=0.0)
+        others = names[i + 1 :]
+        if others:
+            values = np.stack([sides[name] for name in others])
+            agreed = agreement(design, values, **draws)
+            found += [_row(first, name, one) for name, one in zip(others, agreed, strict=True)]
         for judge in judged:
-            design = pair_design(sides[first], prompts, min_gap=0.0)
-            agreed = judged_agreement(
-                design, judge.pairs, judge.preference, n_draws=1, n_permutations=1
-            )
-            found.append(_row(first, judge.judge, agreed))
-    for i, one in enumerate(judged):
-        found += [_both(one, other) for other in judged[i + 1 :]]
+            one = judged_agreement(design, judge.pairs, judge.preference, **draws)
+            found.append(_row(first, judge.judge, one))
+    for i, judge in enumerate(judged):
+        found += [_both(judge, other, prompts, config) for other in judged[i + 1 :]]
     return found
 
 
@@ -71,20 +79,36 @@ def _row(first: str, second: str, agreed: Agreement) -> dict[str, Any]:
         "first": first,
         "second": second,
         "pairwise_accuracy": agreed.pairwise_accuracy,
+        "ci_low": agreed.ci_low,
+        "ci_high": agreed.ci_high,
+        "p_value": agreed.p_value,
         "kendall": agreed.kendall,
         "spearman": agreed.spearman,
         "n_pairs": agreed.n_pairs,
     }
 
 
-def _both(one: JudgedPairs, other: JudgedPairs) -> dict[str, Any]:
+def _both(
+    one: JudgedPairs, other: JudgedPairs, prompts: Sequence[str], config: EvaluateConfig
+) -> dict[str, Any]:
     first, second = _signs(one), _signs(other)
     shared = [pair for pair in first if pair in second and first[pair] != 0]
     alike = np.array([first[pair] * second[pair] for pair in shared], dtype=float)
+    groups = [prompts[a] for a, _ in shared]
+    low = high = math.nan
+    if len(set(groups)) >= FEW_PROMPTS:
+        weights = bootstrap_weights(groups, config.n_draws, seed=config.seed)
+        drawn = 0.5 + 0.5 * (weights @ alike) / weights.sum(axis=1)
+        units = np.array([len(set(groups))])
+        ends = bounds(drawn[:, None], np.array([len(alike)]), n_units=units)
+        low, high = float(ends.low[0]), float(ends.high[0])
     return {
         "first": one.judge,
         "second": other.judge,
         "pairwise_accuracy": float(0.5 + 0.5 * alike.mean()) if len(alike) else math.nan,
+        "ci_low": low,
+        "ci_high": high,
+        "p_value": math.nan,
         "kendall": math.nan,
         "spearman": math.nan,
         "n_pairs": len(alike),

@@ -156,13 +156,11 @@ def _probability(row: Mapping[str, str], where: str, column: str) -> float:
     return value
 
 
-def contrast_beside(directions: str | os.PathLike[str] | None) -> list[ContrastRow]:
+def contrast_beside(directions: str | os.PathLike[str]) -> list[ContrastRow]:
     """The texts of the contrast that a directions file was made from, if they lie beside it.
 
     Those of the folder that `extract` wrote, and only if its manifest names this very file.
     """
-    if directions is None:
-        return []
     path = Path(directions)
     home, manifest = path.parent, path.parent / MANIFEST_FILE
     if not (path.is_file() and manifest.is_file() and (home / CONTRAST_FILE).is_file()):

@@ -55,7 +55,10 @@ RATING_COLUMNS = (*("text_id", "prompt_id", "author_type", "system"), *WHERE[:2]
 """Mean rating of each text, and of how many ratings."""
 JUDGE_COLUMNS = ("judge", "measure", "value", "note")
 """What is known of a judge beside its agreement: position bias, consistency, mass on the labels."""
-BETWEEN_COLUMNS = ("first", "second", "pairwise_accuracy", "kendall", "spearman", "n_pairs")
+BETWEEN_COLUMNS = (
+    *("first", "second", "pairwise_accuracy", "ci_low", "ci_high", "p_value"),
+    *("kendall", "spearman", "n_pairs"),
+)
 """Agreement between two judges, or a judge and the paper's score, as with people."""
 
 
