@@ -220,7 +220,7 @@ def endpoint_choices(
         concurrency=concurrency,
         on_progress=on_progress,
     )
-    found = [read_choice(answer, labels) for answer in asked.answers]
+    found = [read_choice(answer, labels, quality) for answer in asked.answers]
     of_first = np.array([one.value for one in found])
     return EndpointChoices(
         tuple(pair.id for pair in pairs),
