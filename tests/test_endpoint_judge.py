@@ -24,7 +24,8 @@ from creativity_lens.evaluation.judge_answers import choice_of, rating_of
 from creativity_lens.evaluation.judge_asking import AnswerSettings, Usage
 from creativity_lens.evaluation.judge_cache import JudgeCache, answer_key
 from creativity_lens.evaluation.pairwise_judge import JudgedPair
-from creativity_lens.generation.endpoint import Answer, AnswerToken, ChatEndpoint
+from creativity_lens.generation.endpoint import ChatEndpoint
+from creativity_lens.generation.endpoint_answer import Answer, AnswerToken
 from creativity_lens.scoring.score import Text
 from tests.judge_server import JudgeServer, digits
 

@@ -25,7 +25,8 @@ from creativity_lens.evaluation.judge_prompts import (
 )
 from creativity_lens.evaluation.naive_rating import check_texts
 from creativity_lens.evaluation.pairwise_judge import LABELS, JudgedPair, check_pairs
-from creativity_lens.generation.endpoint import Answer, ChatEndpoint
+from creativity_lens.generation.endpoint import ChatEndpoint
+from creativity_lens.generation.endpoint_answer import Answer
 from creativity_lens.scoring.score import Text
 from creativity_lens.stats import Array
 

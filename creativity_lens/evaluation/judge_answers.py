@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from creativity_lens.evaluation.judge_prompts import Scale
-from creativity_lens.generation.endpoint import Answer
+from creativity_lens.generation.endpoint_answer import Answer
 
 _MARKS = re.compile(r"[*_`\"\u201c\u201d]|\\boxed|\ufe0f|\u20e3")
 """Markdown, quotes, and what makes a digit a keycap: left out before anything is read."""

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 from creativity_lens.errors import InputError, ModelError
 from creativity_lens.evaluation.judge_cache import JudgeCache, answer_key
-from creativity_lens.generation.endpoint import Answer, ChatEndpoint
+from creativity_lens.generation.endpoint import ChatEndpoint
+from creativity_lens.generation.endpoint_answer import Answer
 
 TOP_LOGPROBS = 20
 """What most servers give at most."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from creativity_lens.errors import DataError, InputError
-from creativity_lens.generation.endpoint import Answer, AnswerToken
+from creativity_lens.generation.endpoint_answer import Answer, AnswerToken
 from creativity_lens.io import sha256_json
 
 _FORMAT = "creativity_lens judge cache 2"
