@@ -258,7 +258,13 @@ def test_the_forest_is_sorted_by_kind_and_marks_chance_null_and_ceiling(figures)
     band = traces(figure, "95 % of random directions, primary layer", 2)[0]
     assert (min(band.x), max(band.x)) == pytest.approx((0.41, 0.59))
     says = trace_with(figure, "the score and its variants").customdata[0]
-    assert says[3] == "40 pairs, p = 0.012, Holm 0.024<br>tau 0.06, given length rho 0.02"
+    assert says[3] == (
+        "40 pairs, p = 0.012, Holm 0.024<br>tau 0.06, given length rho 0.02"
+        "<br>less the paper's score -0.06 [-0.16, +0.04]"
+    )
+    unknown = trace_with(figure, "judges")
+    asked = [note[0] for note in unknown.customdata].index("naive_choice")
+    assert "less the paper" not in unknown.customdata[asked][3]
 
 
 def test_of_many_scores_brought_along_those_furthest_from_chance_are_drawn(result):

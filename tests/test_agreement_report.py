@@ -105,6 +105,7 @@ def test_increments_are_of_the_followed_and_the_chosen_score(result):
         "0.53 [0.43, 0.63]",
         "18",
     )
+    assert rows["surprise", "expert", "cosine"][0] == "-0.016 [-0.036, 0.004], turned"
     blank = result.tables["agreement"].assign(increment=math.nan)
     assert "No length is known" in increments_table(blank, ("cosine",), PRIMARY, "prompt")
 

@@ -124,10 +124,14 @@ def _points(
 
 
 def _note(row: dict[str, Any]) -> str:
-    return (
+    said = (
         f"{row['n_pairs']:.0f} pairs, {p_text(row)}<br>tau {number(row['kendall'])}, "
         f"given length rho {number(row['partial_spearman'])}"
     )
+    if row["difference"] != row["difference"]:
+        return said
+    low, high = (number(row[f"difference_{end}"], "+.2f") for end in ("low", "high"))
+    return f"{said}<br>less the paper's score {row['difference']:+.2f} [{low}, {high}]"
 
 
 def _vertical_band(

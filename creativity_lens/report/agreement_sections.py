@@ -126,9 +126,11 @@ def scores_section(result: EvaluateResult, figures: Figures) -> Section:
                 "0.5 it agrees with people, left of it it runs against them. Bars are 95 % "
                 "intervals. Colours tell the kind of score. The grey area is what random "
                 "directions reach, the green line the ceiling: one rater against the others. Rest "
-                f"on a point for pairs, p, p (Holm) and tau.{MENU} "
-                "When not to believe it: where intervals overlap, an order of scores is not shown. "
-                "The best of many lines is the best by luck as well, and p is of each alone.",
+                "on a point for pairs, p, p (Holm), tau, and the difference from the paper's score "
+                f"on the same pairs and draws.{MENU} "
+                "When not to believe it: intervals that overlap show no order of scores, and hide "
+                "none; the difference decides. The best of many lines is the best by luck as "
+                "well, and p is of each alone.",
                 without="No score has an accuracy, so none are drawn.",
             ),
             scores_table(agreement, result.layer),
@@ -142,7 +144,9 @@ def length_section(result: EvaluateResult, figures: Figures, score: str, scope: 
         "What the score adds to length",
         (
             "People often rate longer texts higher, and so may a score. The question that counts "
-            "is what it adds to length with likelihood, both of which are free.",
+            "is what it adds to length with likelihood, both of which are free. Where the table "
+            "says turned, the fitted models used the opposite of the score: beside length it runs "
+            "against people.",
         ),
         (
             figure_or(

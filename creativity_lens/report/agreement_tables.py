@@ -116,7 +116,8 @@ def increments_table(
         (
             *_where(row),
             str(row["score"]),
-            number_text(row["increment"], row["increment_low"], row["increment_high"]),
+            number_text(row["increment"], row["increment_low"], row["increment_high"])
+            + (", turned" if row["increment_sign"] < 0 else ""),
             number(row["partial_spearman"]),
             number_text(row["matched_accuracy"], row["matched_low"], row["matched_high"]),
             number(row["matched_pairs"], ".0f"),
