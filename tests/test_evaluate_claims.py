@@ -259,6 +259,9 @@ def test_every_way_of_asking_must_be_beaten_and_the_hardest_is_the_rival(score):
     claim = claims(GOOD, NAIVE, easy)[2]
     assert "of 2 ways of asking the hardest to beat, naive_rating: 0.50" in claim.rival
     assert claim.verdict == "supported"
+    few = {**hard, "difference_pairs": 19}
+    assert "of 1 ways" in claims(GOOD, NAIVE, few)[2].rival
+    assert "of 1 ways" in claims(GOOD, few)[2].rival  # if there is no other
     unknown = {**hard, **UNKNOWN}
     assert "of 1 ways" in claims(GOOD, NAIVE, unknown)[2].rival
 

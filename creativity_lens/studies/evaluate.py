@@ -58,7 +58,7 @@ from creativity_lens.studies.stages import Progress, Stages
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-FIRST = ("creativity", "creative", "originality", "novelty", "surprise", "total")
+FIRST = ("creativity", "creative", "originality", "novelty", "surprise", "total", "enjoy")
 """The dimension that claims are about: the first of these that was rated, else the first rated."""
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FEW_PROMPTS = 10
+FEW_PAIRS = 20
+"""A way of asking that is known on fewer pairs decides nothing, if another is known on more."""
 ALPHA = 0.05
 MOST_GIVEN = 5
 """With more scores than this brought along, only length is claimed; the table has all of them."""
@@ -213,6 +215,8 @@ class _Group:
         own = self.row(PAPER, self._primary)
         asked = [row for row in map(self.row, JUDGES) if row is not None]
         asked = [row for row in asked if row["difference"] == row["difference"]]
+        # Answers that could mostly not be read are neither beaten nor to be beaten.
+        asked = [row for row in asked if row["difference_pairs"] >= FEW_PAIRS] or asked
         if own is None or not asked:
             return _unknown(statement, "No pair that both know is decided.")
         # An interval that is not known may reach anywhere.
