@@ -937,3 +937,9 @@ def test_the_judge_is_asked_about_decided_pairs_of_known_texts_prompt_by_prompt(
     some = {place: name for place, name in everything.items() if place != pairs[0][0]}
     assert all(pairs[0][0] not in pair for pair in pairs_to_judge(compared, some, 100, seed=0))
     assert pairs_to_judge([], everything, 6, seed=0) == []
+    # Where those within author types run out, pairs across them fill up.
+    all_of_them = pairs_to_judge(compared, everything, 1000, seed=0)
+    across = [authors[a] != authors[b] for a, b in all_of_them]
+    assert len(set(all_of_them)) == len(all_of_them) == compared[0].design.decided.sum()
+    assert across == sorted(across)
+    assert sum(not each for each in across) == compared[1].design.decided.sum()

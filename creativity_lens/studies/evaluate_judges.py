@@ -121,10 +121,10 @@ def local_judge(
 def pairs_to_judge(
     compared: Sequence[Comparison], ids: Mapping[int, str], n: int, *, seed: int
 ) -> list[tuple[int, int]]:
-    """Decided pairs of the first dimension's strictest scope, spread over prompts.
+    """Decided pairs of the first dimension, spread over prompts.
 
-    Prompts take turns, so that none with many texts rules the judge's accuracy. The order of the
-    rows has no part in it.
+    Those of its strictest scope come first; others only fill up. Prompts take turns, so that none
+    with many texts rules the judge's accuracy. The order of the rows has no part in it.
 
     Args:
         compared: the comparisons.
@@ -132,28 +132,36 @@ def pairs_to_judge(
         n: most pairs.
         seed: of the draw.
     """
-    if not compared:
-        return []
-    first = compared[0]
-    same = [
-        one
-        for one in compared
-        if (one.dimension, one.group) == (first.dimension, first.group) and one.design.decided.any()
-    ]
-    if not same:
-        return []
-    design = same[-1].design
-    generator = np.random.default_rng(seed)
+    found: list[tuple[int, int]] = []
+    for one in reversed(compared):
+        first = compared[0]
+        if (one.dimension, one.group) == (first.dimension, first.group):
+            known = set(found)
+            pairs = [pair for pair in _decided(one, ids) if pair not in known]
+            found += _in_turns(pairs, one.prompts, n - len(found), seed=seed)
+    return found
+
+
+def _decided(one: Comparison, ids: Mapping[int, str]) -> list[tuple[int, int]]:
+    """Decided pairs of known texts, by prompt and then by id, the lower id first."""
+    design = one.design
     decided = np.flatnonzero(design.decided)
     sides = [design.rows[side[decided]].tolist() for side in (design.first, design.second)]
     pairs = []
-    for one, other in zip(*sides, strict=True):
-        if one in ids and other in ids:
-            pairs.append((one, other) if ids[one] < ids[other] else (other, one))
-    pairs.sort(key=lambda pair: (first.prompts[pair[0]], ids[pair[0]], ids[pair[1]]))
+    for a, b in zip(*sides, strict=True):
+        if a in ids and b in ids:
+            pairs.append((a, b) if ids[a] < ids[b] else (b, a))
+    return sorted(pairs, key=lambda pair: (one.prompts[pair[0]], ids[pair[0]], ids[pair[1]]))
+
+
+def _in_turns(
+    pairs: Sequence[tuple[int, int]], prompts: Sequence[str], n: int, *, seed: int
+) -> list[tuple[int, int]]:
+    """At most `n` pairs at random, one of each prompt before a second of any."""
+    generator = np.random.default_rng(seed)
     by_prompt: dict[str, list[tuple[int, int]]] = {}
     for place in generator.permutation(len(pairs)):
-        by_prompt.setdefault(first.prompts[pairs[place][0]], []).append(pairs[place])
+        by_prompt.setdefault(prompts[pairs[place][0]], []).append(pairs[place])
     found: list[tuple[int, int]] = []
     while by_prompt and len(found) < n:
         for prompt in sorted(by_prompt):  # a copy: prompts leave as they run out
