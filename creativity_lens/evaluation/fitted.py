@@ -8,8 +8,8 @@ it never saw is there to be read by some direction; where it reads nothing, no o
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.linalg import eigh
 from sklearn.linear_model import RidgeCV
-from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from creativity_lens.errors import InputError
@@ -54,7 +54,7 @@ def fitted_scores(
         places: their places in the caller's list of texts.
         n_folds: folds of prompts, one prompt a fold if there are fewer prompts.
         n_components: most components.
-        seed: of the folds and the components.
+        seed: of the folds.
 
     Returns:
         NaN for texts that were not read or stand in no pair; all NaN if fewer than three prompts
@@ -84,7 +84,7 @@ def fitted_scores(
     rows = torch.from_numpy(read[design.rows[chosen]])
     for layer in range(means.shape[1]):
         around = _within(means[rows, layer].double().numpy(), blocks)
-        parts = _components(around, min(n_components, len(chosen) - 1, around.shape[1]), seed)
+        parts = _components(around, n_components)
         for fold in folds:
             fit = RidgeCV(alphas=PENALTIES, fit_intercept=False)
             fit.fit(parts[fold.train], rating[fold.train])
@@ -104,17 +104,23 @@ def _within(
     values: Float[Array, "text column"], blocks: Int[Array, " text"]
 ) -> Float[Array, "text column"]:
     """Values less the mean of their block."""
-    _, index = np.unique(blocks, return_inverse=True)
-    sums = np.zeros((index.max() + 1, values.shape[1]))
-    np.add.at(sums, index, values)
-    return np.asarray(values - (sums / np.bincount(index)[:, None])[index])
+    order = np.argsort(blocks, kind="stable")
+    starts = np.flatnonzero(np.diff(blocks[order], prepend=-1))
+    counts = np.diff(np.append(starts, len(blocks)))
+    means = np.add.reduceat(values[order], starts, axis=0) / counts[:, None]
+    around = np.empty_like(values)
+    around[order] = values[order] - np.repeat(means, counts, axis=0)
+    return around
 
 
 def _components(
-    around: Float[Array, "text d_model"], n_components: int, seed: int
+    around: Float[Array, "text d_model"], n_components: int
 ) -> Float[Array, "text component"]:
     """Leading principal components, in units of their root mean square together."""
-    left, size, _ = randomized_svd(around, n_components, random_state=seed)
-    parts = left * size
+    n, width = around.shape
+    side = around @ around.T if n <= width else around.T @ around
+    last = len(side) - 1
+    sizes, vectors = eigh(side, subset_by_index=(max(0, last + 1 - n_components), last))
+    parts = vectors * np.sqrt(np.maximum(sizes, 0.0)) if n <= width else around @ vectors
     scale = np.sqrt((parts**2).mean())
     return np.asarray(parts / scale if scale > 0 else parts)
