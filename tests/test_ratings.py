@@ -1,5 +1,7 @@
 """Tidy ratings: what is read, what is refused, and what is said about what they lack."""
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -387,4 +389,6 @@ def test_a_text_may_be_as_long_as_a_novel(tmp_path):
     long = "word " * 60_000
     path = tmp_path / "r.csv"
     path.write_text(f"text_id,prompt_id,dimension,rating,text\nt,p,d,1,{long}\n", encoding="utf-8")
+    before = csv.field_size_limit()
     assert read_ratings(path).texts.loc["t", "text"] == long
+    assert csv.field_size_limit() == before  # other readers keep their own limit

@@ -92,7 +92,7 @@ def read_csv(path: Path) -> Table:
         DataError: missing or empty file, not UTF-8, broken quotes, a column twice, a row with more
             or fewer cells than the header; the message names the line.
     """
-    csv.field_size_limit(LONGEST_CELL)
+    limit = csv.field_size_limit(LONGEST_CELL)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
@@ -113,6 +113,8 @@ def read_csv(path: Path) -> Table:
         raise DataError(f"cannot read {path} as a UTF-8 table: {error}.") from error
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not a CSV table ({error}).") from error
+    finally:
+        csv.field_size_limit(limit)  # it is the whole process's, and others rely on theirs
     twice = next((name for i, name in enumerate(columns) if name in columns[:i]), None)
     if twice is not None:
         raise DataError(f"{path}: the header has the column {shown(twice)} twice.")
