@@ -135,7 +135,7 @@ def test_every_score_is_held_against_every_dimension_in_both_scopes(full):
         for name in (
             "layer_average", "layer_average+prompt", "chosen", "length", "nll", "nll+prompt",
             "n_words", "distinct_1", "distinct_2", "compression_ratio", "naive_rating",
-            "naive_rating_sampled", "naive_pairwise",
+            "naive_rating_sampled", "naive_pairwise", "fitted_words",
         )
     }  # fmt: skip
     for dimension in ("charm", "creativity"):
@@ -163,7 +163,9 @@ def test_rows_with_pairs_have_intervals_around_them_and_increments_where_promise
     detailed = table[table["layer"].isna() | (table["layer"] == full.layer)]
     detailed = detailed[detailed["score"] != "naive_pairwise"]
     # Nothing is added by what the base holds, and nothing can be said of what ratings made.
-    without = detailed["score"].isin(["length", "n_words", "nll", "chosen", "fitted"])
+    without = detailed["score"].isin(
+        ["length", "n_words", "nll", "chosen", "fitted", "fitted_words"]
+    )
     assert detailed[~without]["increment"].notna().all()
     for what in ("prompts", "pairs"):
         assert (detailed[f"increment_{what}"] == detailed[f"n_{what}"])[~without].all()
@@ -403,7 +405,7 @@ def test_groups_that_disagree_stay_apart(study, score_of):
     )
     found = study(ratings_from_frame(frame))
     table = found.tables["agreement"].set_index(["score", "layer"])
-    table = table[~table.index.get_level_values("score").isin(["chosen", "fitted"])]
+    table = table[~table.index.get_level_values("score").isin(["chosen", "fitted", "fitted_words"])]
     lay, expert = (table[table["rater_group"] == group] for group in ("lay", "expert"))
     assert len(table) == len(lay) + len(expert)
     np.testing.assert_allclose(

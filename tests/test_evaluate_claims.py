@@ -297,6 +297,9 @@ def test_what_ratings_could_fit_is_claimed_by_itself():
     assert "What it adds to length is not known: ratings made it" in claim.reason
     assert "not what the creativity direction reads" in claim.reason
     assert "directions" not in claim.null
+    words = {**fit, "score": "fitted_words", "layer": None, "pairwise_accuracy": 0.78}
+    claim = claims(GOOD, fit, words)[-1]
+    assert "the same fitted to words alone: 0.78 [0.60, 0.80] on 120 pairs" in claim.rival
     nothing = claims(GOOD, {**fit, "ci_low": 0.4})[-1]
     assert nothing.verdict == "not supported"
     assert "too little to fit" in nothing.reason

@@ -6,7 +6,7 @@ import torch
 
 from creativity_lens.errors import InputError
 from creativity_lens.evaluation.accuracy import accuracies
-from creativity_lens.evaluation.fitted import fitted_scores
+from creativity_lens.evaluation.fitted import fitted_scores, word_features
 from creativity_lens.evaluation.pair_design import pair_design
 
 N_PROMPTS, EACH, D = 30, 6, 40
@@ -110,3 +110,19 @@ def test_settings_that_cannot_be_meant(planted, how):
     means, design = planted
     with pytest.raises(InputError, match="two folds and one component"):
         fitted_scores(design, means, PLACES, **how)
+
+
+def test_ratings_of_a_word_are_read_from_words_alone():
+    chance = np.random.default_rng(4)
+    words = [f"word{i}" for i in range(40)]
+    texts = [" ".join(chance.choice(words, 12)) for _ in range(N)]
+    rating = np.array([float("word7" in text) for text in texts])
+    design = pair_design(rating, PROMPTS)
+    found = fitted_scores(design, word_features(texts)[:, None], PLACES)
+    assert accuracies(design, found)[0] > 0.9
+    other = pair_design(chance.normal(size=N), PROMPTS)
+    assert accuracies(other, fitted_scores(other, word_features(texts)[:, None], PLACES))[0] < 0.65
+
+
+def test_texts_without_words_have_no_features():
+    assert word_features(["!", "?"]).tolist() == [[0.0], [0.0]]

@@ -5,10 +5,13 @@ holds it. A direction that is fitted to ratings tells the two apart: what it rea
 it never saw is there to be read by some direction; where it reads nothing, no other is likely to.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import eigh
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
@@ -20,6 +23,7 @@ Array = np.ndarray
 
 N_COMPONENTS = 50
 """Of more, a few hundred texts cannot weight any well; and fits take no time."""
+MOST_WORDS = 2000
 PENALTIES = np.logspace(-1, 5, 13)
 """Ridge penalties to choose from, for components whose mean variance is 1."""
 FEWEST_PROMPTS = 3
@@ -90,6 +94,18 @@ def fitted_scores(
             fit.fit(parts[fold.train], rating[fold.train])
             values[layer, design.rows[chosen[fold.test]]] = fit.predict(parts[fold.test])
     return values
+
+
+def word_features(texts: Sequence[str]) -> Float[Tensor, "text feature"]:
+    """TF-IDF of the texts' words: what a fit of ratings must beat that never sees a model.
+
+    At most `MOST_WORDS`, the most frequent; no rating enters.
+    """
+    try:
+        found = TfidfVectorizer(sublinear_tf=True, max_features=MOST_WORDS).fit_transform(texts)
+    except ValueError:  # no text holds a word of two letters
+        return torch.zeros(len(texts), 1)
+    return torch.from_numpy(found.toarray().astype(np.float32))
 
 
 def _in_pairs(design: PairDesign, known: Bool[Array, " text"]) -> Bool[Array, " text"]:

@@ -10,7 +10,7 @@ from creativity_lens.plots.draw import rows_of
 from creativity_lens.report.page import Table
 from creativity_lens.report.parts import number_text
 from creativity_lens.studies.evaluate_rows import LENGTHS
-from creativity_lens.studies.evaluate_scores import CHOSEN, FITTED
+from creativity_lens.studies.evaluate_scores import CHOSEN, FITTED, FITTED_WORDS
 from creativity_lens.studies.evaluate_tables import WHERE, column_name
 
 SCORES = {
@@ -24,6 +24,7 @@ SCORES = {
     "cosine_common_length": "the cosine of each text's beginning, all cut to one length",
     CHOSEN: "the variant and layer that the other prompts' ratings choose",
     FITTED: "the cosine with a direction that was fitted to the ratings of other prompts",
+    FITTED_WORDS: "the same fit to TF-IDF of the texts' words, without any model",
     "length": "tokens of the text",
     "n_words": "words of the text",
     "nll": "mean negative log-likelihood of its tokens",

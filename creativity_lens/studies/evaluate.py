@@ -16,6 +16,7 @@ from creativity_lens.directions.direction import DirectionSet
 from creativity_lens.directions.extract import ContrastRow
 from creativity_lens.errors import InputError
 from creativity_lens.evaluation.agreement import holm
+from creativity_lens.evaluation.fitted import word_features
 from creativity_lens.evaluation.ratings import Ratings
 from creativity_lens.models.protocol import LensModel
 from creativity_lens.scoring.score import Text
@@ -146,7 +147,8 @@ def evaluate(
                 readings, groups, config.n_random, n_texts=len(ids), places=places, seed=config.seed
             )
             unit = readings.texts[NEUTRAL].unit
-            read = ReadTexts(readings.layers, unit, np.array(places, dtype=int), random)
+            words = word_features([text.text for text in texts])
+            read = ReadTexts(readings.layers, unit, words, np.array(places, dtype=int), random)
             advance(1)
     parts.append(
         other_scores(

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 from creativity_lens.stats import Interval
 from creativity_lens.studies.claims import Claim, Verdict
 from creativity_lens.studies.evaluate_rows import LENGTHS
-from creativity_lens.studies.evaluate_scores import CHOSEN, FITTED, JUDGES, NLL, PAPER
+from creativity_lens.studies.evaluate_scores import (
+    CHOSEN,
+    FITTED,
+    FITTED_WORDS,
+    JUDGES,
+    NLL,
+    PAPER,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -133,12 +140,17 @@ class _Group:
                     else f"; {null['n']:.0f} directions of the covariance within classes: "
                     f"[{null['low']:.2f}, {null['high']:.2f}]"
                 ),
-                rival=self._rivals(),
+                rival=self._rivals() + (self._words() if score == FITTED else ""),
                 verdict=verdict,
                 reason=reason,
             ),
             n_prompts,
         )
+
+    def _words(self) -> str:
+        """The same fit without the model."""
+        row = self.row(FITTED_WORDS)
+        return "" if row is None else f"; the same {_shown(row, 'fitted to words alone')}"
 
     def _judged(
         self, score: str, row: dict[Any, Any], null: dict[Any, Any] | None

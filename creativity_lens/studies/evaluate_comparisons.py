@@ -111,11 +111,13 @@ class ReadTexts:
     Attributes:
         layers: the layers that were read.
         means: mean of the tokens, each divided by its norm, in neutral context.
+        words: features of the texts' words alone.
         places: the texts' places among all that are listed.
         random: scores by random directions, by kind.
     """
 
     layers: tuple[int, ...]
     means: Float[Tensor, "text layer d_model"]
+    words: Float[Tensor, "text feature"]
     places: Int[Array, " text"]
     random: Mapping[str, Float[Array, "draw layer listed"]]

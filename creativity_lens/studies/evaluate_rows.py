@@ -22,6 +22,7 @@ from creativity_lens.studies.evaluate_config import EvaluateConfig
 from creativity_lens.studies.evaluate_scores import (
     CHOSEN,
     FITTED,
+    FITTED_WORDS,
     LENGTH,
     NLL,
     PAPER,
@@ -148,13 +149,22 @@ def _candidates(columns: ScoreColumns) -> ScoreColumns:
 
 
 def _fitted(one: Comparison, read: ReadTexts, config: EvaluateConfig) -> ScoreColumns:
-    """By directions that were fitted to the ratings of other prompts; none if there are too few."""
-    values = fitted_scores(
-        one.design, read.means, read.places, n_folds=config.n_folds, seed=config.seed
+    """By directions that were fitted to the ratings of other prompts, and the same fitted to words.
+
+    None if there are too few.
+    """
+    values = np.concatenate(
+        [
+            fitted_scores(
+                one.design, features, read.places, n_folds=config.n_folds, seed=config.seed
+            )
+            for features in (read.means, read.words[:, None])
+        ]
     )
     known = not np.isnan(values).all()
-    keys = tuple(ScoreKey(FITTED, layer, FITTED) for layer in read.layers)
-    return ScoreColumns(keys, values).where([known] * len(keys))
+    keys = [ScoreKey(FITTED, layer, FITTED) for layer in read.layers]
+    keys.append(ScoreKey(FITTED_WORDS, None, FITTED))
+    return ScoreColumns(tuple(keys), values).where([known] * len(keys))
 
 
 def _row(
@@ -207,7 +217,7 @@ def _details(
         }
         # What the base holds adds nothing to it. In what ratings of other prompts chose or fitted,
         # the ratings of the prompt that is held out have had a part.
-        if key.score not in (*LENGTHS, NLL, CHOSEN, FITTED):
+        if key.score not in (*LENGTHS, NLL, CHOSEN) and key.kind != FITTED:
             values = (*gain.gain, gain.sign, gain.n_pairs, gain.n_prompts)
             row |= dict(zip(INCREMENT_COLUMNS, values, strict=True))
         found.append(row)

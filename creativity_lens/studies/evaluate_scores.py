@@ -44,6 +44,7 @@ PAPER = "cosine"
 AVERAGE = "layer_average"
 CHOSEN = "chosen"
 FITTED: Literal["fitted"] = "fitted"
+FITTED_WORDS = "fitted_words"
 LENGTH = "length"
 NLL = "nll"
 SURFACE: Mapping[str, Callable[[str], float]] = {
@@ -64,7 +65,17 @@ SAME = 1e-9
 def taken(name: str) -> bool:
     """Whether a score may get this name here, so that one that is brought along may not."""
     stem = name.partition("@")[0].partition("+")[0]
-    ours = (*VARIANTS, f"{PAPER}_common_length", CHOSEN, FITTED, LENGTH, NLL, *SURFACE, *JUDGES)
+    ours = (
+        *VARIANTS,
+        f"{PAPER}_common_length",
+        CHOSEN,
+        FITTED,
+        FITTED_WORDS,
+        LENGTH,
+        NLL,
+        *SURFACE,
+        *JUDGES,
+    )
     return stem in ours or stem.startswith("direction:")
 
 
