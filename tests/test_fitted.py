@@ -91,6 +91,17 @@ def test_author_types_are_not_what_is_learned(planted):
     assert accuracies(apart, fitted_scores(apart, told, PLACES)).max() < 0.62
 
 
+def test_within_author_types_what_tells_them_apart_misleads_nothing():
+    # Between the types more of the axis goes with higher ratings, within each with lower ones.
+    chance = np.random.default_rng(6)
+    written, own = np.tile([1.0, 0.0], N // 2), chance.normal(size=N)
+    axis = np.zeros((N, 1, D))
+    axis[:, 0, 0] = 6 * written + own
+    apart = pair_design(9 * written - own, PROMPTS, authors=["human", "model"] * (N // 2))
+    found = fitted_scores(apart, torch.tensor(axis, dtype=torch.float32), PLACES)
+    assert accuracies(apart, found)[0] > 0.95
+
+
 def test_two_prompts_are_too_few(planted):
     means, design = planted
     rating = np.where(np.arange(N) < 2 * EACH, design.rating, np.nan)
