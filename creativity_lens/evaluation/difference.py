@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from creativity_lens.evaluation.accuracy import bounds
+from creativity_lens.evaluation.accuracy import bounds, drawn_accuracies
 from creativity_lens.evaluation.agreement import mean_preferences
 from creativity_lens.evaluation.pair_design import PairDesign
 from creativity_lens.evaluation.pair_draws import (
     Order,
-    Orders,
+    Sums,
     bootstrap_sums,
     draw_raters,
     make_draws,
@@ -61,14 +61,14 @@ def differences(
     for number, known in enumerate(patterns):
         some = np.flatnonzero(which.ravel() == number)
         both = known & ~np.isnan(placed[0])
-        counted = both[design.first] & both[design.second]
-        if ratings_by_rater is None:  # else a draw of raters may decide other pairs
-            counted &= design.decided
-        pairs = design.keep(counted)
-        rows = np.concatenate([[0], 1 + some])
-        orders = score_orders(pairs, np.where(both, placed[rows], 0.0))
-        drawn = _drawn(pairs, orders, len(rows), n_draws, seed, ratings_by_rater)
-        for place, row in zip(some.tolist(), drawn, strict=True):
+        pairs = design.keep(both[design.first] & both[design.second])
+        values = np.where(both, placed[np.concatenate([[0], 1 + some])], 0.0)
+        sums = observed_sums(pairs, score_orders(pairs, values), len(values))
+        drawn = drawn_accuracies(
+            pairs, values, n_draws=n_draws, seed=seed, ratings_by_rater=ratings_by_rater
+        )
+        less = _less_the_first(sums, drawn)
+        for place, row in zip(some.tolist(), less, strict=True):
             found[place] = row
     return found
 
@@ -94,35 +94,27 @@ def judged_difference(
     mean = mean_preferences(design, pairs, preference)
     known: Bool[Array, " pair"] = ~np.isnan(mean)
     known &= ~np.isnan(placed[design.first]) & ~np.isnan(placed[design.second])
-    if ratings_by_rater is None:
-        known &= design.decided
     chosen = design.keep(known)
     gap = placed[chosen.first] - placed[chosen.second]
     signs = np.sign(np.stack([gap, np.round(mean[known] - 0.5, 9)], axis=1)).astype(np.float32)
-    return _drawn(
-        chosen, lambda part: Order(signs[part], None), 2, n_draws, seed, ratings_by_rater
-    )[0]
+
+    def orders(part: slice) -> Order:
+        return Order(signs[part], None)
+
+    draws = make_draws(chosen, n_draws=n_draws, seed=seed)
+    raters = draw_raters(chosen, draws, ratings_by_rater)
+    drawn = bootstrap_sums(chosen, orders, 2, draws, raters).accuracy
+    return _less_the_first(observed_sums(chosen, orders, 2), drawn)[0]
 
 
-def _drawn(
-    pairs: PairDesign,
-    orders: Orders,
-    n_scores: int,
-    n_draws: int,
-    seed: int,
-    ratings_by_rater: Float[Array, "rater listed"] | None,
-) -> list[Difference]:
+def _less_the_first(sums: Sums, drawn: Float[Array, "draw score"]) -> list[Difference]:
     """All scores less the first; every pair is known to all of them."""
-    sums = observed_sums(pairs, orders, n_scores)
-    accuracy, n = sums.accuracy, sums.total.astype(int)
-    draws = make_draws(pairs, n_draws=n_draws, seed=seed)
-    raters = draw_raters(pairs, draws, ratings_by_rater)
-    drawn = bootstrap_sums(pairs, orders, n_scores, draws, raters).accuracy
-    ends = bounds(drawn[:, 1:] - drawn[:, :1], n[1:])
+    accuracy, n = sums.accuracy, sums.total[1:].astype(int)
+    ends = bounds(drawn[:, 1:] - drawn[:, :1], n)
     rows = zip(
         (accuracy[1:] - accuracy[0]).tolist(), ends.low.tolist(), ends.high.tolist(), strict=True
     )
-    return [Difference(Interval(*row), int(k)) for row, k in zip(rows, n[1:].tolist(), strict=True)]
+    return [Difference(Interval(*row), int(k)) for row, k in zip(rows, n.tolist(), strict=True)]
 
 
 _NOTHING = Difference(Interval(float("nan"), float("nan"), float("nan")), 0)

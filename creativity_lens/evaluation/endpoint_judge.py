@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from creativity_lens.evaluation.both_orders import BothOrders
 from creativity_lens.evaluation.judge_answers import Reading, read_choice, read_rating
 from creativity_lens.evaluation.judge_asking import AnswerSettings, Question, Usage, ask_all
 from creativity_lens.evaluation.judge_prompts import (
@@ -60,7 +61,7 @@ class EndpointRatings:
 
 
 @dataclass(frozen=True, eq=False)
-class EndpointChoices:
+class EndpointChoices(BothOrders):
     """An endpoint's choices, in the order of the pairs.
 
     Attributes:
@@ -76,8 +77,6 @@ class EndpointChoices:
     """
 
     ids: tuple[str, ...]
-    first_order: Float[Array, " pair"]
-    second_order: Float[Array, " pair"]
     n_unparsed: int
     n_cut: int
     quality: str
@@ -86,32 +85,6 @@ class EndpointChoices:
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def preference(self) -> Float[Array, " pair"]:
-        """Mean over both orders; NaN unless both were answered: one alone is not free of place."""
-        return np.asarray((self.first_order + self.second_order) / 2)
-
-    @property
-    def consistent(self) -> Bool[Array, " pair"]:
-        """Whether the same text is chosen in both orders; a tie or no answer in one is not."""
-        return np.asarray((self.first_order - 0.5) * (self.second_order - 0.5) > 0)
-
-    @property
-    def consistency(self) -> float:
-        """Share of consistent pairs among those answered in both orders; NaN if there are none."""
-        answered = ~np.isnan(self.preference)
-        return float(self.consistent[answered].mean()) if answered.any() else math.nan
-
-    @property
-    def position_bias(self) -> float:
-        """Mean probability of the text that stands first, less 0.5, over the same pairs.
-
-        0.5: always the first, -0.5: always the second, 0: no bias.
-        """
-        answered = ~np.isnan(self.preference)
-        of_first = np.stack([self.first_order, 1 - self.second_order])[:, answered]
-        return float(of_first.mean() - 0.5) if answered.any() else math.nan
 
 
 def endpoint_ratings(
@@ -223,14 +196,16 @@ def endpoint_choices(
     )
     found = [read_choice(answer, labels, quality) for answer in asked.answers]
     of_first = np.array([one.value for one in found])
+    n_unparsed, n_cut = _unparsed(asked.answers, found)
     return EndpointChoices(
-        tuple(pair.id for pair in pairs),
-        of_first[0::2],
-        1 - of_first[1::2],
-        *_unparsed(asked.answers, found),
-        quality,
-        asked.usage,
-        asked.refused,
+        first_order=of_first[0::2],
+        second_order=1 - of_first[1::2],
+        ids=tuple(pair.id for pair in pairs),
+        n_unparsed=n_unparsed,
+        n_cut=n_cut,
+        quality=quality,
+        usage=asked.usage,
+        refused=asked.refused,
     )
 
 

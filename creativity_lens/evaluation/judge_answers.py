@@ -77,8 +77,7 @@ def rating_of(text: str, scale: Scale) -> float:
     Returns:
         A whole number or a decimal between the ends; NaN if there is none, or if it is in doubt.
     """
-    said = _rating(text, scale)
-    return float(said.words) if said.words else math.nan
+    return _rating_value(_rating(text, scale))
 
 
 def choice_of(text: str, labels: tuple[str, str], quality: str = "creative") -> float:
@@ -92,7 +91,14 @@ def choice_of(text: str, labels: tuple[str, str], quality: str = "creative") -> 
         labels: of the texts.
         quality: the adjective that was asked about.
     """
-    said = _choice(text, labels, quality)
+    return _choice_value(_choice(text, labels, quality), text, labels)
+
+
+def _rating_value(said: _Said) -> float:
+    return float(said.words) if said.words else math.nan
+
+
+def _choice_value(said: _Said, text: str, labels: tuple[str, str]) -> float:
     if said.words:
         return float(said.words == labels[0])
     either = "(?:text\\s+)?(?:" + "|".join(map(re.escape, labels)) + ")"
@@ -106,11 +112,12 @@ def read_rating(answer: Answer, scale: Scale) -> Reading:
     They do if every rating is a single digit. They are read at the token that is the rating, and
     renormalised over the digits that the server lists.
     """
-    value = rating_of(answer.text, scale)
+    said = _rating(answer.text, scale)
+    value = _rating_value(said)
     if scale[1] > 9 or math.isnan(value):
         return Reading(value, math.nan)
     labels = [str(number) for number in range(scale[0], scale[1] + 1)]
-    known = _label_probabilities(answer, labels, _rating(answer.text, scale))
+    known = _label_probabilities(answer, labels, said)
     if known is None:
         return Reading(value, math.nan)
     mass = sum(known)
@@ -125,7 +132,7 @@ def read_choice(answer: Answer, labels: tuple[str, str], quality: str = "creativ
     label, which leaves it in doubt.
     """
     said = _choice(answer.text, labels, quality)
-    value = choice_of(answer.text, labels, quality)
+    value = _choice_value(said, answer.text, labels)
     begins = next((one.token.strip() for one in answer.tokens if one.token.strip()), "")
     if begins in labels:
         if value == 0.5 or (said.words and said.words != begins):

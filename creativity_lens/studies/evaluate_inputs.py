@@ -17,6 +17,7 @@ from creativity_lens.directions.run_files import (
     read_contrast,
 )
 from creativity_lens.errors import DataError, InputError
+from creativity_lens.evaluation.both_orders import BothOrders
 from creativity_lens.evaluation.rating_files import cells, number, read_csv, shown
 from creativity_lens.evaluation.rating_sets import RATING_SETS, read_rating_set
 from creativity_lens.evaluation.ratings import Ratings, read_ratings
@@ -137,14 +138,12 @@ def read_judged_pairs(path: str | os.PathLike[str], ratings: Ratings, judge: str
 
 def _of_place(judge: str, orders: Float[Array, "pair 2"]) -> tuple[dict[str, Any], ...]:
     """Rows of the table `judges`; none if no pair was answered in both orders."""
-    answered = orders[~np.isnan(orders).any(axis=1)]
-    if not len(answered):
+    said = BothOrders(orders[:, 0], orders[:, 1])
+    if math.isnan(said.consistency):
         return ()
-    first = np.stack([answered[:, 0], 1 - answered[:, 1]])
-    alike = (answered[:, 0] - 0.5) * (answered[:, 1] - 0.5) > 0
     return (
-        judge_row(judge, "position bias", first.mean() - 0.5, "0: none, 0.5: first"),
-        judge_row(judge, "consistency", alike.mean(), "same text in both orders"),
+        judge_row(judge, "position bias", said.position_bias, "0: none, 0.5: first"),
+        judge_row(judge, "consistency", said.consistency, "same text in both orders"),
     )
 
 
